@@ -1,0 +1,102 @@
+"""The one interface behind which an engine runs the model. Knows NumPy only; windows, events and dialogue live above it.
+
+An engine maps arrays to arrays and keeps no state but its weights and the current prompts. All calls may come from several
+threads at once.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..prompts import Prompts
+from ..tokenizer import TextTokenizer
+
+__all__ = ["Backend", "ModelSpec"]
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What the runtime must know about a checkpoint, whatever engine runs it."""
+
+    name: str
+    image_size: tuple[int, int]
+    """(height, width) in pixels that every frame is resized to; multiples of patch_size * merge_size."""
+    process_rate_hz: float
+    clip_length: int
+    """Frames in a clip window, even."""
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    """Normalisation of R, G, B after scaling to 0..1."""
+    text_dim: int
+    """D, the width of the language model."""
+    tokens_per_second: float
+    """Scale of the temporal rotary position."""
+    patch_size: int = 14
+    temporal_patch_size: int = 2
+    merge_size: int = 2
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """(gh, gw): patches down and across; the heat map's shape."""
+        return self.image_size[0] // self.patch_size, self.image_size[1] // self.patch_size
+
+    @property
+    def merged_grid(self) -> tuple[int, int]:
+        """(gh/2, gw/2): the language model's visual tokens down and across."""
+        return self.grid[0] // self.merge_size, self.grid[1] // self.merge_size
+
+    @property
+    def patch_dim(self) -> int:
+        """Numbers in one packed patch: 3 * 2 * 14 * 14 = 1176."""
+        return 3 * self.temporal_patch_size * self.patch_size**2
+
+
+class Backend(ABC):
+    """An opened model."""
+
+    spec: ModelSpec
+    tokenizer: TextTokenizer
+    prompts: Prompts
+    """The normal and abnormal prompts in force."""
+    device: str
+    """What runs it, for people: `torch cpu, 2 threads`."""
+
+    @abstractmethod
+    def set_prompts(self, prompts: Prompts) -> None:
+        """Replaces the normal and abnormal prompts (eqs. 2-3) for all that is encoded from now on."""
+
+    @abstractmethod
+    def encode(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Vision tower and AHD over n temporal patches, each on its own.
+
+        pixels: float32 [n, P, patch_dim] as `frames.pack_pair` makes them.
+        Returns visual tokens float32 [n, P/4, D] in raster order of the merged grid, and H_c (eq. 6) float32 [n, 2, gh, gw].
+        """
+
+    @abstractmethod
+    def anomaly_prompts(self, class_maps: np.ndarray) -> np.ndarray:
+        """RAE (eqs. 9-13): H_c of a window [T', 2, gh, gw] to prompt embeddings float32 [(T'-1) * (N_base + 10), D]."""
+
+    @abstractmethod
+    def embed(self, token_ids: list[int]) -> np.ndarray:
+        """Rows of the language model's embedding table: float32 [S, D]."""
+
+    @abstractmethod
+    def decode(self, embeddings: np.ndarray, positions: np.ndarray, cache: Any = None) -> tuple[np.ndarray, Any]:
+        """One pass of the language model over S new positions.
+
+        embeddings: float32 [S, D], positions: int64 [3, S] (time, row, column).
+        Returns the logits of the last position, float32 [V], and the cache that now holds the S positions too. A cache that
+        was passed in belongs to the engine from then on.
+        """
+
+    @abstractmethod
+    def crop(self, cache: Any, length: int) -> Any:
+        """The cache cut to its first `length` positions, as a new cache: the one passed in stays valid and unchanged."""
+
+    def close(self) -> None:
+        """Frees weights and device memory. The engine must not be used afterwards."""

@@ -1,0 +1,104 @@
+"""The torch engine: any checkpoint directory on CPU or CUDA through transformers. Knows no windows and no dialogue."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import BackendError, ConfigError
+from ..prompts import Prompts
+from .base import Backend, ModelSpec
+
+try:
+    import torch
+    from transformers import DynamicCache
+
+    from ..model import checkpoint
+except ImportError as error:
+    raise BackendError(f"the torch engine needs torch and transformers ({error}): pip install 'tvau[torch]'") from error
+
+__all__ = ["TorchBackend"]
+
+
+class TorchBackend(Backend):
+    """Opens a checkpoint. device: auto, cpu, cuda or cuda:N; threads: 0 leaves torch's own number."""
+
+    def __init__(self, directory: Path, device: str = "auto", threads: int = 0) -> None:
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        try:
+            self._device = torch.device(device)
+        except RuntimeError as error:
+            raise ConfigError(f"device must be auto, cpu, cuda or cuda:N, got {device!r}") from error
+        if self._device.type == "cuda" and not torch.cuda.is_available():
+            raise BackendError(f"device {device} was asked for, but torch sees no CUDA device; use cpu or auto")
+        if threads:
+            torch.set_num_threads(threads)
+        self._model, manifest, self.tokenizer = checkpoint.load(directory, device=str(self._device))
+        backbone = self._model.backbone
+        self.spec = ModelSpec(
+            name=manifest.name,
+            image_size=manifest.image_size,
+            process_rate_hz=manifest.process_rate_hz,
+            clip_length=manifest.clip_length,
+            mean=manifest.mean,
+            std=manifest.std,
+            text_dim=backbone.text_dim,
+            tokens_per_second=backbone.tokens_per_second,
+        )
+        self.device = f"torch {self._device}"
+        if self._device.type == "cpu":
+            self.device += f", {torch.get_num_threads()} threads"
+        self._lock = threading.Lock()
+        self.set_prompts(manifest.prompts)
+
+    def set_prompts(self, prompts: Prompts) -> None:
+        text = checkpoint.text_features(self._model, self.tokenizer, prompts)
+        with self._lock:
+            self.prompts, self._text = prompts, text
+
+    @torch.inference_mode()
+    def encode(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        with self._lock:
+            text = self._text
+        tokens, maps = self._model.encode(self._tensor(pixels), text)
+        return _array(tokens), _array(maps)
+
+    @torch.inference_mode()
+    def anomaly_prompts(self, class_maps: np.ndarray) -> np.ndarray:
+        return _array(self._model.rae(self._tensor(class_maps)[None])[0])
+
+    @torch.inference_mode()
+    def embed(self, token_ids: list[int]) -> np.ndarray:
+        return _array(self._model.backbone.embed(torch.tensor(token_ids, dtype=torch.long, device=self._device)))
+
+    @torch.inference_mode()
+    def decode(self, embeddings: np.ndarray, positions: np.ndarray, cache: Any = None) -> tuple[np.ndarray, Any]:
+        backbone = self._model.backbone
+        if cache is None:
+            cache = DynamicCache(config=backbone.model.config.text_config)
+        hidden, cache = backbone.language(
+            self._tensor(embeddings)[None].to(backbone.model.dtype),
+            torch.tensor(positions, device=self._device)[:, None],
+            cache,
+        )
+        return _array(backbone.logits(hidden[0, -1])), cache
+
+    def crop(self, cache: Any, length: int) -> Any:
+        # The cache grows by concatenation into new tensors, so that views of the old ones are safe to share.
+        return DynamicCache([(layer.keys[:, :, :length], layer.values[:, :, :length]) for layer in cache.layers])
+
+    def close(self) -> None:
+        self._model = None
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _tensor(self, array: np.ndarray) -> torch.Tensor:
+        return torch.tensor(array, dtype=torch.float32, device=self._device)
+
+
+def _array(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.float().cpu().numpy()

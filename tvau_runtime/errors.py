@@ -1,0 +1,38 @@
+"""Every error that tvau raises on purpose, as one tree.
+
+    TvauError
+    ├── ConfigError     a parameter, flag or YAML value that cannot be used
+    ├── ModelError      a checkpoint or artefact that does not fit, or is damaged
+    ├── BackendError    an engine or device that is not there
+    ├── FrameError      a frame, camera or video that cannot be read
+    └── QueryError      a question, session, event or camera that cannot be answered
+
+Each message names what was expected, what came, and what to do. The command line and the nodes show the message alone;
+anything outside this tree is a defect of ours and keeps its traceback.
+"""
+
+__all__ = ["BackendError", "ConfigError", "FrameError", "ModelError", "QueryError", "TvauError"]
+
+
+class TvauError(Exception):
+    """The root: catch this to catch all that tvau raises on purpose."""
+
+
+class ConfigError(TvauError, ValueError):
+    """A parameter, flag or YAML value that cannot be used."""
+
+
+class ModelError(TvauError):
+    """A checkpoint or exported artefact that does not fit, or is damaged."""
+
+
+class BackendError(TvauError):
+    """An engine or device that is not installed or not there."""
+
+
+class FrameError(TvauError):
+    """A frame, camera or video that cannot be read or used."""
+
+
+class QueryError(TvauError):
+    """A question, session, event or camera that cannot be answered."""

@@ -1,0 +1,186 @@
+"""Checkpoints of the torch model: sizing, saving and loading the parts that `manifest.py` lists.
+
+The one place that knows how large the parts are. Refuses what does not fit by a message that names the field or tensor.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..errors import BackendError, ModelError
+from ..manifest import Manifest
+from ..tokenizer import TextTokenizer
+from .anomaly_heatmap_decoder import AnomalyHeatmapDecoder
+from .backbone import Backbone
+from .region_anomaly_encoder import RegionAnomalyEncoder
+from .tvau import TVAU
+
+__all__ = ["build", "load", "load_backbone", "save", "text_features"]
+
+AHD_FILE, RAE_FILE, LORA_DIRECTORY, TOKENIZER_FILE = "ahd.safetensors", "rae.safetensors", "lora", "tokenizer.json"
+
+
+def build(manifest: Manifest, model: nn.Module) -> TVAU:
+    """A T-VAU with fresh AHD and RAE around a transformers Qwen2.5-VL, sized by it and the manifest."""
+    grid = (manifest.image_size[0] // 14, manifest.image_size[1] // 14)
+    backbone = Backbone(model, grid, manifest.taps)
+    ahd = AnomalyHeatmapDecoder(backbone.vision_dim, backbone.text_dim, len(backbone.taps))
+    rae = RegionAnomalyEncoder(backbone.text_dim, manifest.rae_conv_widths, manifest.rae_hidden)
+    return TVAU(backbone, ahd, rae)
+
+
+def load_backbone(source: str | Path, dtype: torch.dtype = torch.float32) -> nn.Module:
+    """A transformers `Qwen2_5_VLForConditionalGeneration` from a directory or a hub name. Raises `ModelError`."""
+    transformers = _transformers()
+    try:
+        with _quiet(transformers):
+            return transformers.Qwen2_5_VLForConditionalGeneration.from_pretrained(source, dtype=dtype)
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(f"backbone: {source} is not a Qwen2.5-VL checkpoint that can be loaded: {first}") from error
+
+
+def load(directory: str | Path, *, device: str = "cpu", verify: bool = True) -> tuple[TVAU, Manifest, TextTokenizer]:
+    """The model of a checkpoint directory, in eval mode, its LoRA adapter merged in.
+
+    Weights are float32 on a CPU and bfloat16 for the backbone on a GPU. `verify` compares every file with its hash.
+    Raises `ModelError` naming the field, file or tensor that does not fit.
+    """
+    directory = Path(directory)
+    manifest = Manifest.read(directory)
+    if verify:
+        manifest.verify(directory)
+    tokenizer = TextTokenizer(directory / TOKENIZER_FILE)
+    inside = directory / manifest.backbone
+    dtype = torch.float32 if torch.device(device).type == "cpu" else torch.bfloat16
+    backbone = load_backbone(inside if inside.is_dir() else manifest.backbone, dtype)
+    rows = backbone.get_input_embeddings().weight.shape[0]
+    if len(tokenizer) > rows:
+        raise ModelError(f"{TOKENIZER_FILE}: {len(tokenizer)} tokens do not fit the backbone's vocabulary of {rows}")
+    if (directory / LORA_DIRECTORY).is_dir():
+        backbone = _merge_lora(backbone, directory / LORA_DIRECTORY)
+    model = build(manifest, backbone)
+    _load_into(model.ahd, directory / AHD_FILE)
+    _load_into(model.rae, directory / RAE_FILE)
+    return model.to(device).requires_grad_(False).eval(), manifest, tokenizer
+
+
+def save(
+    model: TVAU,
+    manifest: Manifest,
+    tokenizer_file: Path,
+    directory: str | Path,
+    *,
+    lora: Any = None,
+    dtype: torch.dtype = torch.float32,
+) -> Manifest:
+    """Writes a checkpoint directory; returns the manifest as written, with hashes and versions.
+
+    lora: the peft model around the backbone's language model whose adapter is to be saved. dtype: of the stored backbone.
+    A backbone that the manifest names by hub name is not written.
+    """
+    from safetensors.torch import save_file
+
+    transformers = _transformers()
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    if manifest.backbone == "backbone":
+        weights = {k: v.to(dtype) for k, v in model.backbone.model.state_dict().items()}
+        with _quiet(transformers):
+            model.backbone.model.save_pretrained(directory / "backbone", state_dict=weights)
+    if lora is not None:
+        lora.save_pretrained(directory / LORA_DIRECTORY)
+        for extra in (directory / LORA_DIRECTORY).glob("README.md"):
+            extra.unlink()
+    save_file({k: v.contiguous().cpu() for k, v in model.ahd.state_dict().items()}, directory / AHD_FILE)
+    save_file({k: v.contiguous().cpu() for k, v in model.rae.state_dict().items()}, directory / RAE_FILE)
+    target = directory / TOKENIZER_FILE
+    if tokenizer_file.resolve() != target.resolve():
+        target.write_bytes(tokenizer_file.read_bytes())
+    import dataclasses
+
+    versions = {"torch": torch.__version__.split("+")[0], "transformers": transformers.__version__}
+    return dataclasses.replace(manifest, versions=versions).write(directory)
+
+
+@torch.no_grad()
+def text_features(model: TVAU, tokenizer: TextTokenizer, manifest_or_prompts: Any) -> torch.Tensor:
+    """S_c of normal and abnormal, [2, D] (eqs. 2-3)."""
+    prompts = getattr(manifest_or_prompts, "prompts", manifest_or_prompts)
+    device = model.backbone.model.device
+    return torch.stack(
+        [
+            model.backbone.text_features(
+                [torch.tensor(tokenizer.encode(t), device=device) for t in prompts.texts(category)]
+            )
+            for category in ("normal", "abnormal")
+        ]
+    )
+
+
+def _merge_lora(backbone: nn.Module, directory: Path) -> nn.Module:
+    try:
+        from peft import PeftModel
+    except ImportError as error:
+        raise BackendError("this checkpoint has a LoRA adapter, which needs peft: pip install peft") from error
+    try:
+        language = PeftModel.from_pretrained(backbone.model.language_model, str(directory))
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise ModelError(f"lora: the adapter in {directory} does not fit the backbone: {error}") from error
+    backbone.model.language_model = language.merge_and_unload()
+    return backbone
+
+
+def _load_into(module: nn.Module, path: Path) -> None:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        raise ModelError(f"{path} is missing")
+    try:
+        weights = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path} is not a readable safetensors file: {error}") from error
+    wanted = module.state_dict()
+    for name in sorted(wanted.keys() | weights.keys()):
+        if name not in weights:
+            raise ModelError(
+                f"{path.name}: tensor {name} is missing; the taps or the backbone are not those it was trained for"
+            )
+        if name not in wanted:
+            raise ModelError(f"{path.name}: tensor {name} has no place in the model; the taps or widths differ")
+        if weights[name].shape != wanted[name].shape:
+            raise ModelError(
+                f"{path.name}: tensor {name} is {list(weights[name].shape)}, the backbone needs {list(wanted[name].shape)}"
+            )
+    module.load_state_dict(weights)
+
+
+def _transformers() -> Any:
+    try:
+        import transformers
+    except ImportError as error:
+        raise BackendError("the torch engine needs transformers: pip install 'tvau[torch]'") from error
+    return transformers
+
+
+@contextlib.contextmanager
+def _quiet(transformers: Any) -> Iterator[None]:
+    """Without the library's progress bars and loading report, which would fill a node's log."""
+    level = transformers.logging.get_verbosity()
+    bars = os.environ.get("HF_HUB_DISABLE_PROGRESS_BARS")
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers.logging.set_verbosity(level)
+        if bars is None:
+            transformers.logging.enable_progress_bar()
