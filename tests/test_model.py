@@ -74,7 +74,10 @@ def test_a_temporal_patch_alone_gives_what_the_whole_clip_gives(tiny):
         np.testing.assert_allclose(one_maps[0], maps[index], atol=1e-5)
 
 
-@pytest.mark.parametrize(("depth", "taps"), [(32, (1, 8, 16, 32)), (8, (1, 2, 4, 8)), (12, (1, 3, 6, 12)), (1, (1,))])
+@pytest.mark.parametrize(
+    ("depth", "taps"),
+    [(32, (1, 8, 16, 32)), (8, (1, 2, 4, 8)), (12, (1, 3, 6, 12)), (1, (1,))],
+)
 def test_taps_scale_with_depth(depth, taps):
     assert default_taps(depth) == taps
 
@@ -124,7 +127,10 @@ def test_text_features_average_all_tokens_of_all_prompts(tiny):
     model, manifest, tokenizer = checkpoint.load(tiny)
     table = model.backbone.model.get_input_embeddings().weight
     rows = [table[number] for text in manifest.prompts.texts("abnormal") for number in tokenizer.encode(text)]
-    torch.testing.assert_close(checkpoint.text_features(model, tokenizer, manifest)[1], torch.stack(rows).mean(dim=0))
+    torch.testing.assert_close(
+        checkpoint.text_features(model, tokenizer, manifest.prompts)[1],
+        torch.stack(rows).mean(dim=0),
+    )
 
 
 def test_rotary_positions_of_a_written_out_example():
@@ -143,12 +149,19 @@ def test_rotary_positions_of_a_written_out_example():
 def test_generation_equals_that_of_transformers_given_the_same_positions(tiny):
     model, _, tokenizer = checkpoint.load(tiny)
     generator = torch.Generator().manual_seed(3)
-    visual, maps = torch.randn(2, 3, 6, 48, generator=generator), torch.randn(2, 3, 2, 4, 6, generator=generator)
-    head, tail = torch.tensor(tokenizer.encode(HEAD)), torch.tensor(tokenizer.encode(TAIL))
+    visual, maps = (
+        torch.randn(2, 3, 6, 48, generator=generator),
+        torch.randn(2, 3, 2, 4, 6, generator=generator),
+    )
+    head, tail = (
+        torch.tensor(tokenizer.encode(HEAD)),
+        torch.tensor(tokenizer.encode(TAIL)),
+    )
     question = torch.tensor([tokenizer.encode("what is it?")] * 2)
     prompt = model.prompt(head, visual, tail, maps, question)
-    positions = model.positions(len(head), len(tail), 3, question.shape[1], 4.0)
-    assert positions.shape[-1] == prompt.shape[1]
+    after = prompt.shape[1] - len(head) - 3 * 6
+    assert after == len(tail) + 2 * 20 + question.shape[1]
+    positions = model.positions(len(head), 3, after, 4.0)
     stop = tokenizer.token_id("<|im_end|>")
     ours = model.generate(prompt, positions, stop, 8)
     theirs = model.backbone.model.generate(
@@ -164,7 +177,9 @@ def test_generation_equals_that_of_transformers_given_the_same_positions(tiny):
         assert mine == (other[: other.index(stop)] if stop in other else other)
 
 
-def test_cached_decoding_equals_recomputing_and_a_cropped_cache_leaves_the_first_alone(tiny):
+def test_cached_decoding_equals_recomputing_and_a_cropped_cache_leaves_the_first_alone(
+    tiny,
+):
     engine = open_backend(EngineConfig(model=str(tiny)))
     rng = np.random.default_rng(0)
     x = rng.normal(size=(9, 48)).astype(np.float32)
@@ -259,3 +274,14 @@ def test_a_model_that_is_not_there_is_named():
 def test_a_device_that_is_not_there_is_named(tiny):
     with pytest.raises(ConfigError, match="device must be"):
         open_backend(EngineConfig(model=str(tiny), device="toaster"))
+
+
+def test_an_adapter_without_its_weights_is_refused(tiny_copy):
+    from safetensors.torch import load_file, save_file
+
+    path = tiny_copy / "lora" / "adapter_model.safetensors"
+    weights = load_file(path)
+    weights.pop(min(weights))
+    save_file(weights, path)
+    with pytest.raises(ModelError, match="lora: the adapter .* lacks tensor"):
+        checkpoint.load(tiny_copy, verify=False)

@@ -54,13 +54,13 @@ def make_tiny_checkpoint(
         rae_hidden=16,
     )
     model = checkpoint.build(manifest, backbone)
-    adapter = None
     if lora:
         from peft import LoraConfig, get_peft_model
 
         settings = LoraConfig(r=2, lora_alpha=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
-        adapter = get_peft_model(model.backbone.model.model.language_model, settings)
-        clean = new_backbone(size, directory / "tokenizer.json")  # what is stored as the backbone has no adapter layers
-        model = checkpoint.build(manifest, clean)
-    checkpoint.save(model, manifest, directory / "tokenizer.json", directory, lora=adapter)
+        with checkpoint.quiet():
+            adapter = get_peft_model(model.backbone.model.model.language_model, settings)
+        checkpoint.save_lora(adapter, directory)
+        adapter.unload()
+    checkpoint.save(model, manifest, directory / "tokenizer.json", directory)
     return directory

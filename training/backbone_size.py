@@ -45,7 +45,11 @@ def new_backbone(size: BackboneSize, tokenizer_file: Path) -> nn.Module:
             "num_attention_heads": size.text_heads,
             "num_key_value_heads": size.text_kv_heads,
             "max_position_embeddings": 4096,
-            "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": section},
+            "rope_parameters": {
+                "rope_type": "default",
+                "rope_theta": 10000.0,
+                "mrope_section": section,
+            },
             "bos_token_id": tokenizer.token_id("<|endoftext|>"),
             "eos_token_id": tokenizer.token_id("<|im_end|>"),
             "rms_norm_eps": 1e-6,

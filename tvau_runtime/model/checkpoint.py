@@ -6,23 +6,28 @@ The one place that knows how large the parts are. Refuses what does not fit by a
 from __future__ import annotations
 
 import contextlib
-import os
+import dataclasses
+import json
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from ..errors import BackendError, ModelError
 from ..manifest import Manifest
+from ..prompts import Prompts
 from ..tokenizer import TextTokenizer
 from .anomaly_heatmap_decoder import AnomalyHeatmapDecoder
 from .backbone import Backbone
 from .region_anomaly_encoder import RegionAnomalyEncoder
 from .tvau import TVAU
 
-__all__ = ["build", "load", "load_backbone", "save", "text_features"]
+__all__ = ["build", "load", "load_backbone", "quiet", "save", "save_lora", "text_features"]
 
 AHD_FILE, RAE_FILE, LORA_DIRECTORY, TOKENIZER_FILE = "ahd.safetensors", "rae.safetensors", "lora", "tokenizer.json"
 
@@ -40,7 +45,7 @@ def load_backbone(source: str | Path, dtype: torch.dtype = torch.float32) -> nn.
     """A transformers `Qwen2_5_VLForConditionalGeneration` from a directory or a hub name. Raises `ModelError`."""
     transformers = _transformers()
     try:
-        with _quiet(transformers):
+        with quiet():
             return transformers.Qwen2_5_VLForConditionalGeneration.from_pretrained(source, dtype=dtype)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -78,42 +83,43 @@ def save(
     tokenizer_file: Path,
     directory: str | Path,
     *,
-    lora: Any = None,
     dtype: torch.dtype = torch.float32,
 ) -> Manifest:
     """Writes a checkpoint directory; returns the manifest as written, with hashes and versions.
 
-    lora: the peft model around the backbone's language model whose adapter is to be saved. dtype: of the stored backbone.
-    A backbone that the manifest names by hub name is not written.
+    dtype: of the stored backbone. A backbone that the manifest names by hub name is not written. An adapter that
+    `save_lora` put into the directory becomes part of the checkpoint.
     """
-    from safetensors.torch import save_file
-
     transformers = _transformers()
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     if manifest.backbone == "backbone":
         weights = {k: v.to(dtype) for k, v in model.backbone.model.state_dict().items()}
-        with _quiet(transformers):
+        with quiet():
             model.backbone.model.save_pretrained(directory / "backbone", state_dict=weights)
-    if lora is not None:
-        lora.save_pretrained(directory / LORA_DIRECTORY)
-        for extra in (directory / LORA_DIRECTORY).glob("README.md"):
-            extra.unlink()
     save_file({k: v.contiguous().cpu() for k, v in model.ahd.state_dict().items()}, directory / AHD_FILE)
     save_file({k: v.contiguous().cpu() for k, v in model.rae.state_dict().items()}, directory / RAE_FILE)
     target = directory / TOKENIZER_FILE
     if tokenizer_file.resolve() != target.resolve():
         target.write_bytes(tokenizer_file.read_bytes())
-    import dataclasses
-
     versions = {"torch": torch.__version__.split("+")[0], "transformers": transformers.__version__}
     return dataclasses.replace(manifest, versions=versions).write(directory)
 
 
+def save_lora(adapter: Any, directory: str | Path) -> None:
+    """Writes the adapter of a peft model, made around the backbone's language model, into a checkpoint directory."""
+    target = Path(directory) / LORA_DIRECTORY
+    adapter.save_pretrained(str(target))
+    # The library adds a page for a model hub and the place the base model came from; neither is true elsewhere.
+    (target / "README.md").unlink(missing_ok=True)
+    settings = json.loads((target / "adapter_config.json").read_text(encoding="utf-8"))
+    settings["base_model_name_or_path"] = None
+    (target / "adapter_config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+
+
 @torch.no_grad()
-def text_features(model: TVAU, tokenizer: TextTokenizer, manifest_or_prompts: Any) -> torch.Tensor:
+def text_features(model: TVAU, tokenizer: TextTokenizer, prompts: Prompts) -> torch.Tensor:
     """S_c of normal and abnormal, [2, D] (eqs. 2-3)."""
-    prompts = getattr(manifest_or_prompts, "prompts", manifest_or_prompts)
     device = model.backbone.model.device
     return torch.stack(
         [
@@ -127,21 +133,23 @@ def text_features(model: TVAU, tokenizer: TextTokenizer, manifest_or_prompts: An
 
 def _merge_lora(backbone: nn.Module, directory: Path) -> nn.Module:
     try:
-        from peft import PeftModel
+        from peft import PeftModel, get_peft_model_state_dict
     except ImportError as error:
         raise BackendError("this checkpoint has a LoRA adapter, which needs peft: pip install peft") from error
     try:
-        language = PeftModel.from_pretrained(backbone.model.language_model, str(directory))
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        with quiet():
+            language = PeftModel.from_pretrained(backbone.model.language_model, str(directory))
+        there = set(load_file(directory / "adapter_model.safetensors"))
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise ModelError(f"lora: the adapter in {directory} does not fit the backbone: {error}") from error
+    # The library only warns of weights that are not in the file.
+    if missing := set(get_peft_model_state_dict(language)) - there:
+        raise ModelError(f"lora: the adapter in {directory} lacks tensor {min(missing)}")
     backbone.model.language_model = language.merge_and_unload()
     return backbone
 
 
 def _load_into(module: nn.Module, path: Path) -> None:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     if not path.is_file():
         raise ModelError(f"{path} is missing")
     try:
@@ -172,15 +180,17 @@ def _transformers() -> Any:
 
 
 @contextlib.contextmanager
-def _quiet(transformers: Any) -> Iterator[None]:
-    """Without the library's progress bars and loading report, which would fill a node's log."""
-    level = transformers.logging.get_verbosity()
-    bars = os.environ.get("HF_HUB_DISABLE_PROGRESS_BARS")
+def quiet() -> Iterator[None]:
+    """Without the libraries' progress bars, loading report and warnings about each other, which would fill a node's log."""
+    transformers = _transformers()
+    level, bars = transformers.logging.get_verbosity(), transformers.logging.is_progress_bar_enabled()
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         transformers.logging.set_verbosity(level)
-        if bars is None:
+        if bars:
             transformers.logging.enable_progress_bar()

@@ -9,17 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["BASE_PROMPTS", "REGIONS", "RegionAnomalyEncoder", "prompts_per_step"]
+__all__ = ["BASE_PROMPTS", "REGIONS", "RegionAnomalyEncoder"]
 
 BASE_PROMPTS = 10
 """N_base, learnable prompts shared by all steps."""
 REGIONS = 3
 """The frame is divided into REGIONS x REGIONS regions."""
-
-
-def prompts_per_step() -> int:
-    """Prompt embeddings per step: base, region and global."""
-    return BASE_PROMPTS + REGIONS**2 + 1
 
 
 class RegionAnomalyEncoder(nn.Module):

@@ -9,7 +9,7 @@ from ..chat import mrope_positions
 from ..errors import ModelError
 from .anomaly_heatmap_decoder import AnomalyHeatmapDecoder
 from .backbone import Backbone
-from .region_anomaly_encoder import RegionAnomalyEncoder, prompts_per_step
+from .region_anomaly_encoder import RegionAnomalyEncoder
 
 __all__ = ["TVAU"]
 
@@ -30,28 +30,28 @@ class TVAU(nn.Module):
         tapped, tokens = self.backbone.encode(pixels)
         return tokens, self.ahd(tapped, text, self.backbone.grid)
 
-    def prompt(self, head: Tensor, visual: Tensor, tail: Tensor, class_maps: Tensor, dialogue: Tensor) -> Tensor:
+    def prompt(self, head: Tensor, visual: Tensor, tail: Tensor, class_maps: Tensor | None, dialogue: Tensor) -> Tensor:
         """P = [P_V, P_An, P_Q] (eq. 14) with the chat format's own tokens around the video.
 
         head [h], tail [t]: token ids before and behind the video. visual [B, T', M, D]. class_maps [B, T', 2, gh, gw].
-        dialogue [B, S]: token ids behind the anomaly prompts. Returns [B, h + T' * M + t + (T'-1) * 20 + S, D].
+        None leaves P_An out, as the backbone's own training does. dialogue [B, S]: token ids behind the anomaly prompts.
+        Returns [B, h + T' * M + t + (T'-1) * 20 + S, D].
         """
         batch = visual.shape[0]
         parts = [
             self.backbone.embed(head).expand(batch, -1, -1),
             visual.flatten(1, 2),
             self.backbone.embed(tail).expand(batch, -1, -1),
-            self.rae(class_maps),
+            *([] if class_maps is None else [self.rae(class_maps)]),
             self.backbone.embed(dialogue),
         ]
         return torch.cat([part.to(visual.dtype) for part in parts], dim=1)
 
-    def positions(self, head: int, tail: int, steps: int, dialogue: int, process_rate_hz: float) -> Tensor:
-        """Rotary positions [3, 1, S] of `prompt`'s embeddings, for token counts `head`, `tail`, `dialogue` and T' = steps."""
+    def positions(self, before: int, steps: int, after: int, process_rate_hz: float) -> Tensor:
+        """Rotary positions [3, 1, S] of a `prompt` with `before` and `after` embeddings around T' = steps of video."""
         rows, columns = (side // 2 for side in self.backbone.grid)
-        after = tail + (steps - 1) * prompts_per_step() + dialogue
         positions = mrope_positions(
-            head,
+            before,
             (steps, rows, columns),
             after,
             seconds_per_step=2 / process_rate_hz,

@@ -1,0 +1,240 @@
+"""The training loop on a model of a few thousand weights: stages free what they should, a stop loses nothing, bad recipes are refused."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import yaml
+
+torch = pytest.importorskip("torch", reason="training needs torch")
+pytest.importorskip("transformers", reason="training needs transformers")
+
+from safetensors.torch import load_file  # noqa: E402
+from tvau_training import evaluate, train  # noqa: E402
+from tvau_training.losses import dice_loss, focal_loss, word_loss  # noqa: E402
+from tvau_training.recipe import read_recipe  # noqa: E402
+
+from tvau_runtime.backends import open_backend  # noqa: E402
+from tvau_runtime.config import EngineConfig  # noqa: E402
+from tvau_runtime.errors import ConfigError  # noqa: E402
+
+STAGE = {"steps": 3, "batch": 2, "learning_rate": 1.0e-3}
+MINI = {
+    "name": "mini",
+    "seed": 5,
+    "image_size": [28, 56],
+    "render_size": [48, 64],
+    "process_rate_hz": 4.0,
+    "clip_length": 4,
+    "backbone": {
+        "vision_depth": 2, "vision_hidden": 16, "vision_heads": 2, "vision_mlp": 24, "text_layers": 2, "text_hidden": 24,
+        "text_heads": 3, "text_kv_heads": 1, "text_mlp": 32, "vocabulary": 400,
+    },
+    "rae_conv_widths": [4, 4, 4],
+    "lora_rank": 2,
+    "stages": {"backbone": STAGE, "ahd": STAGE, "rae": STAGE},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def recipe_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("recipe") / "mini.yaml"
+    path.write_text(yaml.safe_dump(MINI))
+    return path
+
+
+@pytest.fixture(scope="module")
+def unbroken(recipe_file, tmp_path_factory):
+    out = tmp_path_factory.mktemp("unbroken")
+    assert (
+        train.main(
+            [
+                "--recipe",
+                str(recipe_file),
+                "--out",
+                str(out),
+                "--workers",
+                "0",
+                "--device",
+                "cpu",
+            ]
+        )
+        == 0
+    )
+    return out
+
+
+def _weights(directory):
+    return {
+        f"{file.relative_to(directory)}/{name}": tensor
+        for file in sorted(directory.rglob("*.safetensors"))
+        for name, tensor in load_file(file).items()
+    }
+
+
+def test_a_run_ends_in_a_checkpoint_that_opens_and_says_how_it_was_made(unbroken):
+    engine = open_backend(EngineConfig(model=str(unbroken / "checkpoint"), device="cpu"))
+    assert engine.spec.grid == (2, 4)
+    facts = json.loads((unbroken / "checkpoint" / "tvau.json").read_text())["training"]
+    assert facts["seed"] == 5
+    assert facts["command"].startswith("python training/train.py --recipe")
+    stages = [json.loads(line)["stage"] for line in (unbroken / "log.jsonl").read_text().splitlines()]
+    assert stages == ["backbone", "ahd", "rae"]
+
+
+@pytest.mark.parametrize("stop_at", [1, 4, 7])
+def test_a_run_that_was_stopped_goes_on_to_the_same_weights(
+    recipe_file, unbroken, tmp_path, monkeypatch, stop_at, capsys
+):
+    arguments = [
+        "--recipe",
+        str(recipe_file),
+        "--out",
+        str(tmp_path),
+        "--workers",
+        "0",
+        "--device",
+        "cpu",
+    ]
+    real, count = train._step, 0
+
+    def interrupted(*given):
+        nonlocal count
+        count += 1
+        if count == stop_at + 1:
+            raise KeyboardInterrupt
+        return real(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "_step", interrupted)
+        assert train.main(arguments) == 130
+    assert "goes on from here" in capsys.readouterr().err
+    assert train.main(arguments) == 0
+    whole, resumed = (
+        _weights(unbroken / "checkpoint"),
+        _weights(tmp_path / "checkpoint"),
+    )
+    assert whole.keys() == resumed.keys()
+    for name, tensor in whole.items():
+        assert torch.equal(tensor, resumed[name]), name
+
+
+def test_a_run_with_other_settings_does_not_overwrite_an_unfinished_one(recipe_file, unbroken, capsys):
+    arguments = [
+        "--recipe",
+        str(recipe_file),
+        "--out",
+        str(unbroken),
+        "--seed",
+        "6",
+        "--workers",
+        "0",
+    ]
+    assert train.main(arguments) == 2
+    assert "--fresh" in capsys.readouterr().err
+
+
+def test_each_stage_trains_its_own_part_alone(recipe_file, tmp_path):
+    run = train.Run(read_recipe(str(recipe_file)), tmp_path, "cpu", 0, 60.0)
+    for name, mine in (
+        ("backbone", "backbone."),
+        ("ahd", "ahd."),
+        ("rae", ("rae.", "lora_")),
+    ):
+        before = {k: v.clone() for k, v in run.model.state_dict().items()}
+        stage = run.train(name, getattr(run.recipe.stages, name))
+        changed = {k for k, v in run.model.state_dict().items() if k not in before or not torch.equal(v, before[k])}
+        if name == "rae":  # the adapter renames what it wraps
+            changed = {k for k in changed if "base_layer" not in k and "base_model" not in k or "lora_" in k}
+            assert changed and all(k.startswith("rae.") or "lora_" in k for k in changed)
+        else:
+            assert changed and all(k.startswith(mine) for k in changed)
+        run.finish(name, stage)
+
+
+def test_evaluation_prints_and_writes_its_figures(unbroken, tmp_path, capsys):
+    target = tmp_path / "deep" / "metrics.json"
+    assert (
+        evaluate.main(
+            [
+                "--model",
+                str(unbroken / "checkpoint"),
+                "--clips",
+                "4",
+                "--json",
+                str(target),
+            ]
+        )
+        == 0
+    )
+    figures = json.loads(target.read_text())
+    assert {
+        "patch_auroc",
+        "pointing_accuracy",
+        "yes_no_accuracy",
+        "what_chance",
+    } <= figures.keys()
+    assert "patch_auroc" in capsys.readouterr().out
+    assert evaluate.main(["--model", "nothing"]) == 2
+    assert "there is no model 'nothing'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"colour": 1}, "unknown setting colour"),
+        ({"clip_length": "long"}, "clip_length must be a int"),
+        ({"image_size": [28]}, "image_size must be a list of 2"),
+        (
+            {"stages": {"backbone": STAGE, "ahd": STAGE}},
+            "stages: setting rae is missing",
+        ),
+        (
+            {"stages": {"backbone": {**STAGE, "steps": 0}, "ahd": STAGE, "rae": STAGE}},
+            "steps, batch >= 1",
+        ),
+    ],
+)
+def test_a_recipe_that_does_not_fit_is_refused_by_the_field(tmp_path, change, message):
+    path = tmp_path / "bad.yaml"
+    path.write_text(yaml.safe_dump({**MINI, **change}))
+    with pytest.raises(ConfigError, match=message):
+        read_recipe(str(path))
+
+
+def test_an_unknown_recipe_names_those_there_are(capsys):
+    assert train.main(["--recipe", "huge"]) == 2
+    assert "give one of tiny" in capsys.readouterr().err
+
+
+def test_losses_equal_their_definitions():
+    generator = torch.Generator().manual_seed(0)
+    maps, mask = (
+        torch.randn(2, 2, 3, 4, generator=generator),
+        (torch.rand(2, 3, 4, generator=generator) > 0.7).float(),
+    )
+    heat = maps.softmax(dim=1)[:, 1]
+    slow = [
+        -((1 - p) ** 2) * np.log(p) if m else -(p**2) * np.log(1 - p)
+        for p, m in zip(heat.flatten().tolist(), mask.flatten().tolist(), strict=True)
+    ]
+    assert focal_loss(maps, mask).item() == pytest.approx(np.mean(slow), rel=1e-4)
+    overlap = (2 * (heat * mask).sum() + 1) / (heat.sum() + mask.sum() + 1)
+    assert dice_loss(maps, mask).item() == pytest.approx(1 - overlap.item(), rel=1e-5)
+    logits, words = (
+        torch.randn(2, 5, generator=generator),
+        torch.tensor([[0, 3, -1], [2, -1, -1]]),
+    )
+    log = logits.log_softmax(dim=1)
+    expected = -(log[0, 0] + log[0, 3] + log[1, 2]) / 3
+    torch.testing.assert_close(word_loss(logits, words), expected)
+
+
+def test_the_learning_rate_rises_and_falls():
+    settings = dataclasses.replace(read_recipe("tiny").stages.ahd, steps=100, warmup=0.1, learning_rate=1.0)
+    rates = [train.learning_rate(settings, step) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates) == rates[10] == 1.0
+    assert all(a > b for a, b in zip(rates[10:], rates[11:], strict=False))
+    assert rates[-1] < 0.01

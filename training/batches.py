@@ -1,0 +1,189 @@
+"""Clips of the world as training batches: packed pixels, dense targets and tokenised dialogue. Knows no model and no loss.
+
+Item k of a stage is drawn from seed k, so that a run that stops and resumes sees what an unbroken one would have seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from tvau_runtime.backends.base import ModelSpec
+from tvau_runtime.chat import ANSWER_END, question_text
+from tvau_runtime.frames import pack_pair, resize_normalise
+from tvau_runtime.tokenizer import TextTokenizer
+
+from .recipe import Recipe
+from .world import (
+    Actor,
+    Clip,
+    Turn,
+    actor_words,
+    anomaly_dialogue,
+    make_clip,
+    normal_dialogue,
+)
+
+__all__ = ["KINDS", "Batch", "ClipData", "batches", "encode_dialogue", "pack_clip"]
+
+KINDS = ("person", "car", "van", "bicycle", "box")
+MASK_SCALE = 4
+"""Mask cells along a patch."""
+MAX_WORDS = 12
+NARRATION_TURNS = 3
+"""Of the many turns about normal life, which come in random order, so many are taken; more cost more than they teach."""
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """B clips of T' steps on a grid of gh x gw patches, P = gh * gw, M = P / 4 merged tokens."""
+
+    pixels: Tensor
+    """float32 [B, T', P, 1176]"""
+    masks: Tensor
+    """float32 [B, T', 4 gh, 4 gw], share of each cell that is abnormal in either frame"""
+    kinds: Tensor
+    """int64 [B, T', P], raster order: 0 background, 1.. as in KINDS"""
+    motion: Tensor
+    """float32 [B, T', P, 2], how far the object moves within the pair, in frame sides, times 10 (x, y)"""
+    words: Tensor
+    """int64 [B, T', M, MAX_WORDS], token ids of what a merged token shows, padded with -1"""
+    dialogue: Tensor
+    """int64 [B, S], token ids, padded behind"""
+    answers: Tensor
+    """bool [B, S], which of them the model must say"""
+
+
+class ClipData(Dataset):
+    """Items of one stage. anomalies: whether half of the clips hold one; refine_from: the item from which the dialogue is about
+    them, after narration of what is to be seen."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        spec: ModelSpec,
+        tokenizer: Path,
+        *,
+        anomalies: bool,
+        refine_from: int,
+        split: str = "train",
+    ) -> None:
+        self.recipe, self.spec, self.path, self.split = recipe, spec, tokenizer, split
+        self.anomalies, self.refine_from = anomalies, refine_from
+        self._tokenizer: TextTokenizer | None = None
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
+        self._tokenizer = self._tokenizer or TextTokenizer(self.path)
+        cv2.setNumThreads(1)
+        recipe, rng = (
+            self.recipe,
+            np.random.default_rng([self.recipe.seed, index]),
+        )
+        clip = make_clip(
+            recipe.seed * 10_000_000 + index,
+            size=recipe.render_size,
+            length=recipe.clip_length,
+            rate_hz=recipe.process_rate_hz,
+            anomaly=None if self.anomalies else False,
+            split=self.split,
+        )
+        refine = self.anomalies and index >= self.refine_from
+        turns = anomaly_dialogue(clip, rng) if refine else normal_dialogue(clip, rng)[:NARRATION_TURNS]
+        ids, answers = encode_dialogue(turns, self._tokenizer)
+        return (pack_clip(clip.frames, self.spec), *self._targets(clip), ids, answers)
+
+    def _targets(self, clip: Clip) -> tuple[np.ndarray, ...]:
+        (rows, columns), steps = self.spec.grid, len(clip.frames) // 2
+        anomalous = clip.anomaly_masks.astype(np.float32)
+        size = (columns * MASK_SCALE, rows * MASK_SCALE)
+        masks = np.stack(
+            [
+                cv2.resize(
+                    np.maximum(anomalous[2 * t], anomalous[2 * t + 1]),
+                    size,
+                    interpolation=cv2.INTER_AREA,
+                )
+                for t in range(steps)
+            ]
+        )
+        kinds = np.zeros((steps, rows, columns), np.int64)
+        motion = np.zeros((steps, rows, columns, 2), np.float32)
+        words = np.full((steps, rows // 2, columns // 2, MAX_WORDS), -1, np.int64)
+        most = np.full((steps, rows, columns), 0.2, np.float32)
+        most_merged = np.full((steps, rows // 2, columns // 2), 0.12, np.float32)
+        height, width = clip.frames.shape[1:3]
+        for actor in clip.actors:
+            ids = self._words(actor)
+            for t in range(steps):
+                seen = ((clip.objects[2 * t] == actor.id) | (clip.objects[2 * t + 1] == actor.id)).astype(np.float32)
+                if not seen.any():
+                    continue
+                share = cv2.resize(seen, (columns, rows), interpolation=cv2.INTER_AREA)
+                mine = share > most[t]
+                most[t][mine], kinds[t][mine] = share[mine], KINDS.index(actor.kind) + 1
+                first, second = actor.boxes[2 * t], actor.boxes[2 * t + 1]
+                moved = (second[:2] + second[2:] - first[:2] - first[2:]) / 2 / (width, height) * 10
+                motion[t][mine] = np.nan_to_num(moved)
+                merged = share.reshape(rows // 2, 2, columns // 2, 2).mean(axis=(1, 3))
+                mine = merged > most_merged[t]
+                most_merged[t][mine], words[t][mine] = merged[mine], ids
+        return (
+            masks,
+            kinds.reshape(steps, -1),
+            motion.reshape(steps, -1, 2),
+            words.reshape(steps, -1, MAX_WORDS),
+        )
+
+    def _words(self, actor: Actor) -> np.ndarray:
+        tokenizer = self._tokenizer or TextTokenizer(self.path)
+        ids = tokenizer.encode(" " + actor_words(actor))[:MAX_WORDS]
+        return np.array(ids + [-1] * (MAX_WORDS - len(ids)))
+
+
+def pack_clip(frames: np.ndarray, spec: ModelSpec) -> np.ndarray:
+    """Frames uint8 [T, H, W, 3] as the engine's input, float32 [T/2, P, 1176]."""
+    images = [resize_normalise(frame, spec) for frame in frames]
+    return np.stack([pack_pair(a, b, spec) for a, b in zip(images[::2], images[1::2], strict=True)])
+
+
+def encode_dialogue(turns: list[Turn], tokenizer: TextTokenizer) -> tuple[np.ndarray, np.ndarray]:
+    """Token ids of a dialogue and which of them are answers (with the token that ends each)."""
+    ids: list[int] = []
+    answers: list[bool] = []
+    for number, turn in enumerate(turns):
+        question = tokenizer.encode(question_text(turn.question, first=number == 0))
+        answer = tokenizer.encode(turn.answer + ANSWER_END)
+        ids += question + answer
+        answers += [False] * len(question) + [True] * len(answer)
+    return np.array(ids), np.array(answers)
+
+
+def batches(data: ClipData, size: int, start: int, steps: int, workers: int) -> Iterator[Batch]:
+    """Batches number `start` to `steps` - 1, drawn beside the training by `workers` processes."""
+    order = range(start * size, steps * size)
+    yield from DataLoader(
+        data,
+        batch_size=size,
+        sampler=order,
+        num_workers=workers,
+        collate_fn=_collate,
+        prefetch_factor=4 if workers else None,
+    )
+
+
+def _collate(items: list[tuple[np.ndarray, ...]]) -> Batch:
+    stacked = [torch.from_numpy(np.stack(column)) for column in list(zip(*items, strict=True))[:5]]
+    longest = max(len(item[5]) for item in items)
+    dialogue = torch.zeros(len(items), longest, dtype=torch.long)
+    answers = torch.zeros(len(items), longest, dtype=torch.bool)
+    for row, item in enumerate(items):
+        dialogue[row, : len(item[5])] = torch.from_numpy(item[5])
+        answers[row, : len(item[6])] = torch.from_numpy(item[6])
+    return Batch(*stacked, dialogue, answers)

@@ -1,0 +1,196 @@
+"""Measures a checkpoint on clips that training never saw: where the heat map glows, and what the answers say.
+
+Runs the same pipeline that a camera runs. Every figure stands beside what chance or a constant answer would get. The clips
+come from the world's own split, whose seeds and places no training uses.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+from sklearn.metrics import roc_auc_score
+from tqdm import tqdm
+
+from tvau_runtime.chat import QUESTION_ANOMALY, QUESTION_TARGET, QUESTION_TRAJECTORY
+from tvau_runtime.config import EngineConfig, PipelineConfig
+from tvau_runtime.errors import ConfigError, TvauError
+from tvau_runtime.pipeline import Pipeline, open_pipeline
+from tvau_runtime.types import Frame
+from tvau_training.world import SPLITS, Clip, make_clip
+
+EXAMPLES = """\
+examples:
+  python training/evaluate.py                                   the embedded model on 200 test clips
+  python training/evaluate.py --model runs/tiny/checkpoint --clips 100 --json out/metrics.json
+"""
+
+
+@dataclass
+class Evidence:
+    """What is gathered over all clips."""
+
+    heat: list[np.ndarray] = field(default_factory=list)
+    """Heat-map values of every patch, 0..1."""
+    truth: list[np.ndarray] = field(default_factory=list)
+    """bool, whether at least a quarter of that patch is abnormal"""
+    step_scores: list[float] = field(default_factory=list)
+    step_labels: list[bool] = field(default_factory=list)
+    pointed: list[bool] = field(default_factory=list)
+    """Per abnormal step: whether the hottest patch touches the abnormal object."""
+    covered: list[float] = field(default_factory=list)
+    """Per abnormal step: the share of patches that touch it, which a blind guess would hit."""
+    yes: list[tuple[bool, bool, bool]] = field(default_factory=list)
+    """Per clip: truth, the model's own yes or no, what the answer's text says."""
+    target: list[tuple[str, str]] = field(default_factory=list)
+    trajectory: list[tuple[str, str]] = field(default_factory=list)
+    """Per abnormal clip: the true answer and the model's."""
+
+
+def measure(pipeline: Pipeline, clips: int, split: str, seed: int) -> dict:
+    """All figures, 0..1, over `clips` clips of which about half hold an anomaly."""
+    found = Evidence()
+    geometry = pipeline.geometry
+    for number in tqdm(range(clips), desc="clips", unit="clip", dynamic_ncols=True):
+        clip = make_clip(
+            seed + number,
+            size=(240, 320),
+            length=geometry.clip_length,
+            rate_hz=geometry.process_rate_hz,
+            anomaly=number % 2 == 0,
+            split=split,
+        )
+        _watch(pipeline, clip, f"clip{number}", found)
+        _ask(pipeline, clip, f"clip{number}", found)
+    return _summary(found)
+
+
+def _watch(pipeline: Pipeline, clip: Clip, camera: str, found: Evidence) -> None:
+    masks, steps = clip.anomaly_masks.astype(np.float32), []
+    for index, image in enumerate(clip.frames):
+        frame = Frame(image, round(index / clip.rate_hz * 1e9), camera)
+        steps += [update.step for update in pipeline.push(frame) if update.step is not None]
+    for number, step in enumerate(steps):
+        values = step.heatmap.values
+        seen = np.maximum(masks[2 * number], masks[2 * number + 1])
+        share = cv2.resize(seen, values.shape[::-1], interpolation=cv2.INTER_AREA)
+        found.heat.append(values.ravel())
+        found.truth.append(share.ravel() >= 0.25)
+        found.step_scores.append(float(values.max()))
+        found.step_labels.append(bool(seen.any()))
+        if seen.any():
+            found.pointed.append(bool(share.ravel()[values.argmax()] > 0))
+            found.covered.append(float((share > 0).mean()))
+
+
+def _ask(pipeline: Pipeline, clip: Clip, camera: str, found: Evidence) -> None:
+    truth = {turn.field: turn.answer for turn in clip.dialogue}
+    first = pipeline.ask(QUESTION_ANOMALY, camera=camera)
+    found.yes.append((clip.anomalous, first.anomaly, first.text.lower().startswith("yes")))
+    target = pipeline.ask(QUESTION_TARGET, session=first.session)
+    trajectory = pipeline.ask(QUESTION_TRAJECTORY, session=first.session)
+    if clip.anomalous:
+        found.target.append((truth["target"], target.text))
+        found.trajectory.append((truth["trajectory"], trajectory.text))
+
+
+def _summary(found: Evidence) -> dict:
+    truth, said, text = (np.array(column) for column in zip(*found.yes, strict=True))
+    heat, patches = np.concatenate(found.heat), np.concatenate(found.truth)
+    return {
+        "clips": len(found.yes),
+        "patch_auroc": float(roc_auc_score(patches, heat)),
+        "step_auroc": float(roc_auc_score(found.step_labels, found.step_scores)),
+        "pointing_accuracy": float(np.mean(found.pointed)),
+        "pointing_chance": float(np.mean(found.covered)),
+        "yes_no_accuracy": float((truth == said).mean()),
+        "yes_no_balanced_accuracy": float((said[truth].mean() + (~said[~truth]).mean()) / 2),
+        "yes_no_chance": float(max(truth.mean(), 1 - truth.mean())),
+        "yes_no_text_agrees": float((said == text).mean()),
+        "what_accuracy": _right(found.target, _kind),
+        "what_chance": _most_frequent(found.target, _kind),
+        "target_exact": _right(found.target, str),
+        "where_from_accuracy": _right(found.trajectory, _origin),
+        "where_from_chance": _most_frequent(found.trajectory, _origin),
+        "trajectory_exact": _right(found.trajectory, str),
+        "trajectory_chance": _most_frequent(found.trajectory, str),
+    }
+
+
+def _kind(target: str) -> str:
+    """What it is and does, without colour: "a person with a red top running" -> "person running"."""
+    words = target.split()
+    return " ".join([words[1] if len(words) == 5 else "", *words[-3:]]) if len(words) > 3 else target
+
+
+def _origin(trajectory: str) -> str:
+    """Where it was first: the place after "from the" or "stays at the"."""
+    place = trajectory.split(" to the ")[0]
+    return place.removeprefix("from the ").removeprefix("it stays at the ")
+
+
+def _right(pairs: list[tuple[str, str]], view) -> float:
+    return float(np.mean([view(truth) == view(said) for truth, said in pairs]))
+
+
+def _most_frequent(pairs: list[tuple[str, str]], view) -> float:
+    """What always giving the most frequent true answer would get."""
+    return Counter(view(truth) for truth, _ in pairs).most_common(1)[0][1] / len(pairs)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command line; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--model",
+        default="tvau-tiny",
+        help="checkpoint: embedded name or directory (default: tvau-tiny)",
+    )
+    parser.add_argument("--device", default="auto", help="cpu, cuda or auto (default: auto)")
+    parser.add_argument("--clips", type=int, default=200, help="how many clips (default: 200)")
+    parser.add_argument(
+        "--split",
+        default="test",
+        choices=[s for s in SPLITS if s != "train"],
+        help="default: test",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="first clip's seed (default: 0)")
+    parser.add_argument("--json", type=Path, help="also write the figures there")
+    options = parser.parse_args(arguments)
+    try:
+        if options.clips < 4:
+            raise ConfigError(f"--clips must be at least 4, got {options.clips}")
+        with open_pipeline(PipelineConfig(engine=EngineConfig(model=options.model, device=options.device))) as pipeline:
+            figures = measure(pipeline, options.clips, options.split, options.seed)
+    except TvauError as error:
+        print(f"evaluate: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; nothing was written", file=sys.stderr)
+        return 130
+    for name, value in figures.items():
+        print(f"{name:<26} {value:.3f}" if isinstance(value, float) else f"{name:<26} {value}")
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        facts = {
+            "model": options.model,
+            "split": options.split,
+            "seed": options.seed,
+            **figures,
+        }
+        options.json.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
