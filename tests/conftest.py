@@ -1,8 +1,15 @@
-"""What several test files share: a small checkpoint with random weights."""
+"""What several test files share: a ROS domain of their own, no network, and a small checkpoint with random weights."""
 
+import os
+import random
 import shutil
 
 import pytest
+
+# Before anything is imported that reads these: no test run hears another one, or asks the network.
+os.environ.setdefault("ROS_DOMAIN_ID", str(random.SystemRandom().randint(1, 101)))
+os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
 @pytest.fixture(scope="session")

@@ -108,6 +108,15 @@ def test_heat_maps_follow_the_equations_one_position_at_a_time():
     torch.testing.assert_close(heatmap(fast), probability)
 
 
+def test_calibrated_weights_let_close_text_vectors_differ_by_ten():
+    torch.manual_seed(0)
+    decoder, base = AnomalyHeatmapDecoder(6, 5, 4), torch.randn(5)
+    text = torch.stack([base, base + 0.02 * torch.randn(5)])
+    decoder.calibrate(text)
+    apart = torch.nn.functional.normalize(text, dim=-1).diff(dim=0).norm()
+    assert float(decoder.weights.sum() * apart) == pytest.approx(10.0, rel=1e-4)
+
+
 def test_anomaly_prompts_have_the_papers_layout():
     torch.manual_seed(0)
     encoder = RegionAnomalyEncoder(8, (4, 4, 4), 16)

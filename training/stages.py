@@ -113,6 +113,7 @@ class AhdStage(Stage):
 
     def prepare(self, lora_rank: int) -> None:
         self.model.ahd.requires_grad_(True)
+        self.model.ahd.calibrate(self.text)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         with torch.no_grad():

@@ -22,8 +22,10 @@ __all__ = [
     "Option",
     "PipelineConfig",
     "StreamConfig",
+    "Validated",
     "describe",
     "fill",
+    "option",
 ]
 
 C = TypeVar("C")
@@ -44,7 +46,7 @@ class Option:
     """Whether it may change while the pipeline runs."""
 
 
-def _option(
+def option(
     default: Any,
     doc: str,
     *,
@@ -53,56 +55,57 @@ def _option(
     choices: tuple[str, ...] = (),
     live: bool = False,
 ) -> Any:
+    """A field of a `Validated` dataclass, with what `describe` tells of it. live: it may change while the pipeline runs."""
     metadata = {"doc": doc, "minimum": minimum, "maximum": maximum, "choices": choices, "live": live}
     return field(default=default, metadata=metadata)
 
 
-class _Validated:
-    """Checks every field's type, range and choices on construction."""
+class Validated:
+    """Base of a frozen dataclass of `option`s: checks every field's type, range and choices on construction."""
 
     def __post_init__(self) -> None:
-        for option in describe(type(self)):
-            if "." not in option.path:
-                object.__setattr__(self, option.path, _checked(option, getattr(self, option.path)))
+        for each in describe(type(self)):
+            if "." not in each.path:
+                object.__setattr__(self, each.path, _checked(each, getattr(self, each.path)))
 
 
 @dataclass(frozen=True)
-class EngineConfig(_Validated):
+class EngineConfig(Validated):
     """Which model answers, and on what."""
 
-    model: str = _option("tvau-tiny", "Checkpoint: the name of an embedded one, or a directory that holds tvau.json.")
-    backend: str = _option("auto", "Engine that runs the model.", choices=("auto", "torch"))
-    device: str = _option("auto", "Device as the engine names it (cpu, cuda, cuda:1); auto picks the fastest there is.")
-    threads: int = _option(0, "CPU threads of the engine; 0 leaves it to the engine.", minimum=0, maximum=1024)
+    model: str = option("tvau-tiny", "Checkpoint: the name of an embedded one, or a directory that holds tvau.json.")
+    backend: str = option("auto", "Engine that runs the model.", choices=("auto", "torch"))
+    device: str = option("auto", "Device as the engine names it (cpu, cuda, cuda:1); auto picks the fastest there is.")
+    threads: int = option(0, "CPU threads of the engine; 0 leaves it to the engine.", minimum=0, maximum=1024)
 
 
 @dataclass(frozen=True)
-class StreamConfig(_Validated):
+class StreamConfig(Validated):
     """How frames of one camera become temporal patches and sliding clip windows."""
 
-    process_rate_hz: float = _option(
+    process_rate_hz: float = option(
         0.0,
         "Frames per second that are looked at, sampled by stamp; 0 takes the rate the model was trained at.",
         minimum=0.0,
         maximum=240.0,
     )
-    clip_length: int = _option(
+    clip_length: int = option(
         0, "Frames in a clip window, even; 0 takes the length the model was trained at.", minimum=0, maximum=512
     )
-    stride: int = _option(2, "Frames between the starts of neighbouring windows, even.", minimum=2, maximum=512)
-    max_gap_s: float = _option(
+    stride: int = option(2, "Frames between the starts of neighbouring windows, even.", minimum=2, maximum=512)
+    max_gap_s: float = option(
         2.0,
         "A longer silence between two sampled frames starts the window anew and ends open events (s).",
         minimum=0.01,
         maximum=3600.0,
     )
-    reset_after_s: float = _option(
+    reset_after_s: float = option(
         1.0,
         "A stamp this far before the last one means that the clock restarted; a nearer one is a late frame (s).",
         minimum=0.0,
         maximum=3600.0,
     )
-    queue_size: int = _option(
+    queue_size: int = option(
         8,
         "Frames that may wait for the model, per camera; when full, the oldest is dropped and counted.",
         minimum=1,
@@ -117,29 +120,29 @@ class StreamConfig(_Validated):
 
 
 @dataclass(frozen=True)
-class EventConfig(_Validated):
+class EventConfig(Validated):
     """When a warm region of the heat map becomes an event, and when that event is over."""
 
-    on_threshold: float = _option(
+    on_threshold: float = option(
         0.6, "A region starts an event once its peak is at least this (0..1).", minimum=0.0, maximum=1.0, live=True
     )
-    off_threshold: float = _option(
+    off_threshold: float = option(
         0.4, "An event goes on while its region's peak is at least this (0..1).", minimum=0.0, maximum=1.0, live=True
     )
-    min_duration_s: float = _option(
+    min_duration_s: float = option(
         0.5, "A region must stay warm this long before START is published (s).", minimum=0.0, maximum=600.0, live=True
     )
-    end_after_s: float = _option(
+    end_after_s: float = option(
         1.5, "END is published after the region has been cold this long (s).", minimum=0.0, maximum=600.0, live=True
     )
-    update_period_s: float = _option(
+    update_period_s: float = option(
         1.0,
         "Time between the UPDATEs of an event (s); 0 sends one for every heat map.",
         minimum=0.0,
         maximum=600.0,
         live=True,
     )
-    min_area: float = _option(
+    min_area: float = option(
         0.0, "Smaller regions are ignored (fraction of the image, 0..1).", minimum=0.0, maximum=1.0, live=True
     )
 
@@ -152,22 +155,22 @@ class EventConfig(_Validated):
 
 
 @dataclass(frozen=True)
-class DialogueConfig(_Validated):
+class DialogueConfig(Validated):
     """Limits of the dialogue."""
 
-    max_new_tokens: int = _option(64, "Longest answer, in tokens.", minimum=1, maximum=4096, live=True)
-    max_sessions: int = _option(
+    max_new_tokens: int = option(64, "Longest answer, in tokens.", minimum=1, maximum=4096, live=True)
+    max_sessions: int = option(
         16, "Dialogues kept at once; the least recently used one is forgotten.", minimum=1, maximum=10000
     )
-    max_turns: int = _option(16, "Turns of one dialogue; then it must be started anew.", minimum=1, maximum=1000)
-    max_question_chars: int = _option(2000, "Longest question, in characters.", minimum=1, maximum=100000)
-    describe_events: bool = _option(
+    max_turns: int = option(16, "Turns of one dialogue; then it must be started anew.", minimum=1, maximum=1000)
+    max_question_chars: int = option(2000, "Longest question, in characters.", minimum=1, maximum=100000)
+    describe_events: bool = option(
         True, "Ask the model about every event when it starts, and publish what it says with the event.", live=True
     )
 
 
 @dataclass(frozen=True)
-class PipelineConfig(_Validated):
+class PipelineConfig(Validated):
     """All settings of one pipeline."""
 
     engine: EngineConfig = field(default_factory=EngineConfig)
@@ -214,6 +217,10 @@ def fill(config: type[C], values: dict[str, Any], base: C | None = None) -> C:
 
 def _checked(option: Option, value: Any) -> Any:
     """The value as the option's type, or `ConfigError`."""
+    if typing.get_origin(option.type) is tuple:  # of texts; YAML and ROS give lists
+        if not isinstance(value, (list, tuple)) or not all(isinstance(text, str) for text in value):
+            raise ConfigError(f"{option.path} must be a list of texts, got {value!r}")
+        return tuple(value)
     if option.type is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if not isinstance(value, option.type) or (option.type is int and isinstance(value, bool)):

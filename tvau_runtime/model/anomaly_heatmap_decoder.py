@@ -12,6 +12,10 @@ from torch.nn import functional as F
 __all__ = ["AnomalyHeatmapDecoder", "heatmap"]
 
 
+REACH = 10.0
+"""Largest difference between the class maps that untrained weights allow: softmax(10) is as good as certain."""
+
+
 class AnomalyHeatmapDecoder(nn.Module):
     """One projection into text space per tap, cosine similarity, and a learned sum over taps.
 
@@ -31,8 +35,19 @@ class AnomalyHeatmapDecoder(nn.Module):
             )
             for _ in range(taps)
         )
-        # Cosines lie in -1..1 and the softmax has no temperature, so the weights w_i must act as one: their sum starts at 10.
-        self.weights = nn.Parameter(torch.full((taps,), 10.0 / taps))
+        # Cosines lie in -1..1 and the softmax has no temperature, so the weights w_i must act as one.
+        self.weights = nn.Parameter(torch.full((taps,), REACH / taps))
+
+    @torch.no_grad()
+    def calibrate(self, text: Tensor) -> None:
+        """Sets the weights, before training, so that the two classes' maps can differ by up to 10 for these text vectors [2, D].
+
+        Mean-pooled prompts that share most of their words lie close together (a cosine of 0.998 is usual), and a feature can
+        be at most as much nearer to one than to the other as they are apart. With weights that sum to 10 the heat map would
+        never leave the neighbourhood of 0.5.
+        """
+        normal, abnormal = F.normalize(text.float(), dim=-1)
+        self.weights.fill_(REACH / max(float((abnormal - normal).norm()), 1e-3) / len(self.weights))
 
     def forward(self, tapped: list[Tensor], text: Tensor, grid: tuple[int, int]) -> Tensor:
         """H_c (eq. 6).

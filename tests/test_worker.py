@@ -1,0 +1,380 @@
+"""The worker on the real engine with random weights: bounded queues, order, errors, descriptions, and a clean end."""
+
+import dataclasses
+import logging
+import threading
+import time
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="the torch engine is not installed")
+pytest.importorskip("transformers", reason="the torch engine is not installed")
+
+from streaming import ALWAYS, QUARTER, events_of, frame, open_tiny, pipeline_of, steps_of
+
+from tvau_runtime import ModelError, Phase, QueryError, StreamWorker
+from tvau_runtime.describer import MAX_WAITING, EventDescriber
+from tvau_runtime.types import AnomalyEvent
+
+PATIENCE_S = 30.0
+
+
+@pytest.fixture(scope="module")
+def backend(tiny):
+    return open_tiny(tiny)
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.002)
+
+
+class Gate:
+    """Holds up calls of a real function until it is opened."""
+
+    def __init__(self, monkeypatch, owner, name):
+        self.entered, self._open = threading.Event(), threading.Event()
+        self._call = getattr(owner, name)
+        monkeypatch.setattr(owner, name, self)
+
+    def __call__(self, *args, **kwargs):
+        self.entered.set()
+        assert self._open.wait(PATIENCE_S)
+        return self._call(*args, **kwargs)
+
+    def wait_entered(self):
+        assert self.entered.wait(PATIENCE_S)
+
+    def open(self):
+        self._open.set()
+
+
+def test_updates_are_those_of_the_pipeline_in_order(backend):
+    direct = pipeline_of(backend, ALWAYS)
+    expected = [u for k in range(20) for u in direct.push(frame(k))]
+    got = []
+    with StreamWorker(pipeline_of(backend, ALWAYS, queue_size=50), got.append) as worker:
+        assert all(worker.submit(frame(k)) for k in range(20))
+        assert worker.drain(PATIENCE_S)
+        stats = worker.stats("cam")
+    assert len(expected) == 10
+    for left, right in zip(steps_of(got), steps_of(expected), strict=True):
+        assert left.index == right.index
+        np.testing.assert_array_equal(left.heatmap.values, right.heatmap.values)
+    assert [e.phase for e in events_of(got[10:])] == [Phase.END], "closing ends what is open"
+    assert (stats.submitted, stats.dropped, stats.queued, stats.failed) == (20, 0, 0, 0)
+    assert 0 < stats.latency_p50_s <= stats.latency_p95_s < PATIENCE_S
+
+
+def test_the_oldest_frames_are_dropped_and_counted_and_submit_does_not_wait(backend, monkeypatch):
+    gate = Gate(monkeypatch, backend, "encode")
+    got = []
+    with StreamWorker(pipeline_of(backend, queue_size=4), got.append) as worker:
+        worker.submit(frame(0))
+        worker.submit(frame(1))
+        gate.wait_entered()
+        for k in range(2, 20):  # would block here for ever, if it did
+            assert worker.submit(frame(k))
+        stats = worker.stats("cam")
+        assert (stats.submitted, stats.queued, stats.dropped) == (20, 4, 14)
+        gate.open()
+        assert worker.drain(PATIENCE_S)
+    # What is left of 2..19 is the newest; they come after a gap of more than max_gap_s.
+    assert [s.stamps_ns for s in steps_of(got)] == [
+        (0, QUARTER),
+        (16 * QUARTER, 17 * QUARTER),
+        (18 * QUARTER, 19 * QUARTER),
+    ]
+
+
+def test_cameras_are_served_in_turn(backend, monkeypatch):
+    gate = Gate(monkeypatch, backend, "encode")
+    got = []
+    with StreamWorker(pipeline_of(backend, queue_size=8), got.append) as worker:
+        worker.submit(frame(0, camera="a"))
+        worker.submit(frame(1, camera="a"))
+        gate.wait_entered()
+        for camera in ("a", "b", "c"):
+            for k in range(2, 8):
+                worker.submit(frame(k, camera=camera))
+        gate.open()
+        assert worker.drain(PATIENCE_S)
+        assert worker.cameras == ("a", "b", "c")
+    served = [u.camera for u in got if u.step][1:]
+    assert sorted(served) == ["a"] * 3 + ["b"] * 3 + ["c"] * 3
+    for third in (served[:3], served[3:6], served[6:]):
+        assert sorted(third) == ["a", "b", "c"], "none waits for all frames of another"
+
+
+def test_a_failing_engine_is_counted_and_logged_and_the_stream_goes_on(backend, monkeypatch, caplog):
+    encode, count = backend.encode, iter(range(100))
+
+    def fails_at_first(pixels):
+        if next(count) < 5:
+            raise ModelError("the weights are tired")
+        return encode(pixels)
+
+    monkeypatch.setattr(backend, "encode", fails_at_first)
+    got = []
+    with caplog.at_level(logging.WARNING), StreamWorker(pipeline_of(backend, queue_size=50), got.append) as worker:
+        for k in range(14):
+            worker.submit(frame(k))
+        assert worker.drain(PATIENCE_S)
+        assert worker.stats("cam").failed == 5
+    assert len(got) == 2
+    lines = [r.getMessage() for r in caplog.records]
+    assert len(lines) == 3, "the 1st, 2nd and 4th"
+    assert lines[0] == "camera 'cam': a frame was skipped (failure 1): the weights are tired"
+    assert not any(r.exc_info for r in caplog.records), "what is raised on purpose needs no traceback"
+
+
+def test_a_failing_callback_is_counted_and_the_stream_goes_on(backend, caplog):
+    got = []
+
+    def callback(update):
+        got.append(update)
+        raise ValueError("receiver trouble")
+
+    with StreamWorker(pipeline_of(backend, queue_size=50), callback) as worker:
+        for k in range(6):
+            worker.submit(frame(k))
+        assert worker.drain(PATIENCE_S)
+        assert worker.stats("cam").failed == 3
+    assert len(got) == 3
+    assert "the callback raised (failure 1): receiver trouble" in caplog.text
+    assert caplog.records[0].exc_info, "a defect keeps its traceback"
+
+
+def test_a_stopped_cameras_events_end_by_themselves(backend):
+    got = []
+    with StreamWorker(pipeline_of(backend, ALWAYS, max_gap_s=0.3), got.append) as worker:
+        worker.submit(frame(0))
+        worker.submit(frame(1))
+        wait_for(lambda: [e.phase for e in events_of(got)] == [Phase.START, Phase.END])
+        assert got[-1].step is None
+        worker.submit(frame(2))
+        worker.submit(frame(3))
+        assert worker.drain(PATIENCE_S)
+    assert [e.phase for e in events_of(got)][:3] == [Phase.START, Phase.END, Phase.START]
+
+
+def test_reset_drops_what_waits_and_ends_events(backend, monkeypatch):
+    gate = Gate(monkeypatch, backend, "encode")
+    got = []
+    with StreamWorker(pipeline_of(backend, ALWAYS), got.append) as worker:
+        for k in range(2):
+            worker.submit(frame(k))
+        gate.wait_entered()
+        for k in range(2, 6):
+            worker.submit(frame(k))
+        worker.reset("cam")
+        assert worker.stats("cam").dropped == 4
+        assert worker.stats("cam").queued == 0
+        gate.open()
+        assert worker.drain(PATIENCE_S)
+        assert [e.phase for e in events_of(got)] == [Phase.START, Phase.END]
+        worker.submit(frame(0))
+        worker.submit(frame(1))
+        assert worker.drain(PATIENCE_S)
+        assert [e.phase for e in events_of(got)][2:] == [Phase.START]
+        with pytest.raises(QueryError, match="there is no camera 'nobody'; cameras: cam"):
+            worker.reset("nobody")
+        with pytest.raises(QueryError, match="there is no camera 'nobody'"):
+            worker.stats("nobody")
+
+
+def test_the_callback_may_submit_and_reset(backend):
+    got = []
+
+    def callback(update):
+        got.append(update)
+        if update.step is not None and update.step.index == 0:
+            worker.reset()
+            worker.submit(frame(0))
+            worker.submit(frame(1))
+
+    with StreamWorker(pipeline_of(backend, ALWAYS), callback) as worker:
+        worker.submit(frame(0))
+        worker.submit(frame(1))
+        wait_for(lambda: len(steps_of(got)) == 2)
+    assert [e.phase for e in events_of(got)] == [Phase.START, Phase.END, Phase.START, Phase.END]
+
+
+def test_drain_says_when_it_took_too_long(backend, monkeypatch):
+    gate = Gate(monkeypatch, backend, "encode")
+    with StreamWorker(pipeline_of(backend), lambda _: None) as worker:
+        worker.submit(frame(0))
+        worker.submit(frame(1))
+        gate.wait_entered()
+        assert worker.drain(0.01) is False
+        gate.open()
+        assert worker.drain(PATIENCE_S) is True
+
+
+def test_close_ends_events_drops_the_queue_and_may_be_called_again(backend, monkeypatch):
+    gate = Gate(monkeypatch, backend, "encode")
+    got = []
+    pipeline = pipeline_of(backend, ALWAYS)
+    before = set(threading.enumerate())
+    worker = StreamWorker(pipeline, got.append)
+    assert len(set(threading.enumerate()) - before) == 2
+    for k in range(6):
+        worker.submit(frame(k))
+        if k == 1:
+            gate.wait_entered()
+    closing = threading.Thread(target=worker.close)
+    closing.start()
+    wait_for(lambda: worker.stats("cam").dropped == 4)
+    gate.open()
+    closing.join(PATIENCE_S)
+    assert [e.phase for e in events_of(got)] == [Phase.START, Phase.END]
+    assert worker.submit(frame(9)) is False
+    worker.close()
+    wait_for(lambda: not (set(threading.enumerate()) - before))
+    assert [u.step is not None for u in pipeline.push(frame(0)) + pipeline.push(frame(1))] == [True]
+
+
+def test_close_does_not_wait_for_ever(backend, monkeypatch, caplog):
+    gate = Gate(monkeypatch, backend, "encode")
+    worker = StreamWorker(pipeline_of(backend), lambda _: None)
+    worker.submit(frame(0))
+    worker.submit(frame(1))
+    gate.wait_entered()
+    worker.close(timeout_s=0.01)
+    assert "still busy" in caplog.text
+    gate.open()
+    worker.close()
+
+
+def test_an_idle_worker_closes(backend):
+    StreamWorker(pipeline_of(backend), lambda _: None).close()
+
+
+# --- descriptions ---
+
+
+def test_an_event_is_described_by_an_update_of_its_own_while_the_stream_goes_on(backend, monkeypatch):
+    """At START there is no full window yet: the question is put as soon as there is one."""
+    pipeline = pipeline_of(backend, dataclasses.replace(ALWAYS, update_period_s=0.5), describe=True, queue_size=50)
+    answer = ("red car", "A red car drives to the right.")
+    monkeypatch.setattr(pipeline.dialogue, "describe", lambda window: answer)
+    gate = Gate(monkeypatch, pipeline.dialogue, "describe")
+    got = []
+    with StreamWorker(pipeline, got.append) as worker:
+        for k in range(12):
+            worker.submit(frame(k))
+        gate.wait_entered()
+        wait_for(lambda: len(got) == 6)
+        assert not any(e.label for e in events_of(got)), "all frames are through, and the model is still thinking"
+        gate.open()
+        assert worker.drain(PATIENCE_S)
+        (update,) = got[6:]
+        assert update.step is None
+        assert update.camera == "cam"
+        (event,) = update.events
+        newest = events_of(got[:6])[-1]
+        assert event == dataclasses.replace(newest, phase=Phase.UPDATE, label=answer[0], description=answer[1])
+        for k in range(12, 14):
+            worker.submit(frame(k))
+        assert worker.drain(PATIENCE_S)
+    assert [(e.phase, e.label) for e in events_of(got[7:])] == [(Phase.UPDATE, "red car"), (Phase.END, "red car")]
+    assert worker.undescribed == 0
+
+
+def test_words_that_come_after_the_end_come_with_a_repeated_end(backend, monkeypatch):
+    pipeline = pipeline_of(backend, ALWAYS, describe=True, queue_size=50)
+    monkeypatch.setattr(pipeline.dialogue, "describe", lambda window: ("red car", ""))
+    gate = Gate(monkeypatch, pipeline.dialogue, "describe")
+    got = []
+    with StreamWorker(pipeline, got.append) as worker:
+        for k in range(10):
+            worker.submit(frame(k))
+        gate.wait_entered()
+        wait_for(lambda: len(got) == 5)
+        worker.reset()
+        wait_for(lambda: events_of(got)[-1].phase is Phase.END)
+        gate.open()
+        assert worker.drain(PATIENCE_S)
+    end, again = events_of(got)[-2:]
+    assert again == dataclasses.replace(end, label="red car")
+    assert again.phase is Phase.END
+
+
+@pytest.mark.parametrize("answer", [("", ""), RuntimeError("the model is lost")])
+def test_an_event_stays_without_words_where_there_are_none(backend, monkeypatch, caplog, answer):
+    pipeline = pipeline_of(backend, ALWAYS, describe=True, queue_size=50)
+
+    def describe(_):
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(pipeline.dialogue, "describe", describe)
+    got = []
+    with StreamWorker(pipeline, got.append) as worker:
+        for k in range(12):
+            worker.submit(frame(k))
+        assert worker.drain(PATIENCE_S)
+        assert len(got) == 6
+    failed = isinstance(answer, Exception)
+    assert worker.undescribed == failed
+    assert ("stays without description: the model is lost" in caplog.text) == failed
+
+
+def test_an_event_that_never_has_a_window_is_given_up(backend):
+    got = []
+    with StreamWorker(pipeline_of(backend, ALWAYS, describe=True), got.append) as worker:
+        for k in range(4):
+            worker.submit(frame(k))
+        assert worker.drain(PATIENCE_S)
+        worker.reset()
+        wait_for(lambda: worker.undescribed == 1)
+    assert [e.phase for e in events_of(got)] == [Phase.START, Phase.UPDATE, Phase.END]
+
+
+def test_events_are_not_described_where_that_is_switched_off(backend, monkeypatch):
+    pipeline = pipeline_of(backend, ALWAYS, describe=True, queue_size=50)
+    asked = []
+    monkeypatch.setattr(pipeline.dialogue, "describe", lambda window: (asked.append(window), ("x", "y"))[1])
+    pipeline.configure(dialogue=dataclasses.replace(pipeline.config.dialogue, describe_events=False))
+    with StreamWorker(pipeline, lambda _: None) as worker:
+        for k in range(12):
+            worker.submit(frame(k))
+        assert worker.drain(PATIENCE_S)
+    assert asked == []
+
+
+def test_the_real_model_describes_a_real_event(backend):
+    got = []
+    with StreamWorker(pipeline_of(backend, ALWAYS, describe=True, queue_size=50), got.append) as worker:
+        for k in range(12):
+            worker.submit(frame(k))
+        assert worker.drain(PATIENCE_S)
+        assert worker.undescribed == 0
+        assert worker.stats("cam").failed == 0
+    assert len(steps_of(got)) == 6
+
+
+def test_of_too_many_events_that_wait_the_earliest_go_without_words():
+    box = (0.0, 0.0, 1.0, 1.0)
+    told, order, release = [], threading.RLock(), threading.Event()
+
+    def describe(event):
+        assert release.wait(PATIENCE_S)
+        return dataclasses.replace(event, label="seen")
+
+    describer = EventDescriber(describe, told.append, order)
+    for n in range(MAX_WAITING + 4):
+        with order:
+            describer.watch(AnomalyEvent(f"e-{n}", "e", "", Phase.START, 0, 0, 0, 1.0, 1.0, box, box, ()), True)
+        if n == 0:
+            wait_for(lambda: not describer.wait_idle(0.0))
+    release.set()
+    assert describer.wait_idle(PATIENCE_S)
+    assert describer.close(PATIENCE_S)
+    assert describer.dropped == 4
+    assert len(told) == MAX_WAITING
+    assert {e.id for e in told} >= {f"e-{n}" for n in range(5, MAX_WAITING + 4)}

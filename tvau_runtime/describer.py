@@ -1,0 +1,131 @@
+"""Has events put into words as they start, on a thread of its own. Knows no frames; the model is behind a callback."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import threading
+from collections.abc import Callable
+
+from .errors import QueryError
+from .types import AnomalyEvent, Phase
+
+__all__ = ["EventDescriber"]
+
+log = logging.getLogger(__name__)
+
+MAX_WAITING = 16
+"""Events that may wait for words; beyond, the one that waits longest stays without, and is counted."""
+
+
+class EventDescriber:
+    """Asks for a label and a description of every event it is shown.
+
+    describe: event -> the same with label and description; it may take its time. `QueryError` means that the event has
+    no full window yet: it is asked about again when it is told about next.
+    tell: called with the event as it is by then, an UPDATE, or if it is over a repeated END; not at all when the words
+    have already gone out with another message, or there are none.
+    order: a lock that is held while an event is told, and that must be held when `watch` is called.
+    """
+
+    def __init__(
+        self,
+        describe: Callable[[AnomalyEvent], AnomalyEvent],
+        tell: Callable[[AnomalyEvent], None],
+        order: threading.RLock,
+    ) -> None:
+        self._describe, self._tell, self._order = describe, tell, order
+        self._newest: dict[str, AnomalyEvent] = {}
+        """What was last told of the events that are to be described, the earliest first."""
+        self._ready: dict[str, None] = {}
+        """Ids among them that can be asked about, in order."""
+        self._asking = ""
+        """Id of the event that is being asked about now."""
+        self._closing = False
+        self._changed = threading.Condition()
+        self.dropped = 0
+        """Events left without words because too many waited."""
+        self.failed = 0
+        """Events left without words because asking failed."""
+        self._thread = threading.Thread(target=self._run, name="tvau-describe", daemon=True)
+        self._thread.start()
+
+    def watch(self, event: AnomalyEvent, wanted: bool) -> None:
+        """Takes note of what is told about an event. wanted: whether one that starts is to be described."""
+        with self._changed:
+            if event.phase is Phase.START and wanted:
+                self._newest[event.id] = event
+                self._ready[event.id] = None
+                if len(self._newest) > MAX_WAITING:
+                    self._forget(next(i for i in self._newest if i != self._asking))
+                    self.dropped += 1
+            elif event.id in self._newest:
+                self._newest[event.id] = event
+                self._ready[event.id] = None
+            self._changed.notify_all()
+
+    def wait_idle(self, timeout_s: float) -> bool:
+        """Waits until all is described that can be so far. False if that took longer."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not (self._ready or self._asking), timeout_s)
+
+    def close(self, timeout_s: float) -> bool:
+        """Leaves all that waits without words. False if the question in progress took longer than the time-out."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        if threading.current_thread() is not self._thread:
+            self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._asking = ""
+                self._changed.notify_all()
+                self._changed.wait_for(lambda: self._closing or self._ready)
+                if self._closing:
+                    return
+                event_id = self._asking = next(iter(self._ready))
+                del self._ready[event_id]
+                event = self._newest[event_id]
+            try:
+                described = self._describe(event)
+            except QueryError as error:
+                self._try_later(event_id, error)
+            except Exception as error:  # whatever it is, the next event may go well
+                log.warning("event %s stays without description: %s", event_id, error, exc_info=True)
+                self._give_up(event_id)
+            else:
+                self._tell_described(described)
+
+    def _tell_described(self, described: AnomalyEvent) -> None:
+        with self._order:
+            with self._changed:
+                newest = self._newest.get(described.id)
+                self._forget(described.id)
+                if newest is None or self._closing:
+                    return
+            if (newest.label or newest.description) or not (described.label or described.description):
+                return
+            phase = Phase.END if newest.phase is Phase.END else Phase.UPDATE
+            self._tell(
+                dataclasses.replace(newest, phase=phase, label=described.label, description=described.description)
+            )
+
+    def _try_later(self, event_id: str, error: QueryError) -> None:
+        with self._changed:
+            newest = self._newest.get(event_id)
+            over = newest is None or (newest.phase is Phase.END and event_id not in self._ready)
+        if over:
+            log.info("event %s stays without description: %s", event_id, error)
+            self._give_up(event_id)
+
+    def _give_up(self, event_id: str) -> None:
+        with self._changed:
+            self.failed += 1
+            self._forget(event_id)
+
+    def _forget(self, event_id: str) -> None:
+        self._newest.pop(event_id, None)
+        self._ready.pop(event_id, None)

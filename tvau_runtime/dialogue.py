@@ -1,0 +1,233 @@
+"""Questions to answers: dialogue sessions over the evidence of one clip window.
+
+A session holds the window it is about: the language model has read its visual tokens and the RAE's anomaly prompts
+once, and every turn reads on from there (layout and positions: `chat`). Each answer carries the evidence it rests on.
+Knows no camera,
+no frame and no clock: windows come from whoever owns them.
+"""
+
+from __future__ import annotations
+
+import threading
+import unicodedata
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import chat
+from .backends.base import Backend
+from .config import DialogueConfig
+from .errors import QueryError
+from .generation import Context, greedy, yes_probability
+from .types import Answer, Window
+
+__all__ = ["DialogueEngine", "clean_question"]
+
+MAX_LABEL_CHARS = 60
+
+
+@dataclass
+class _Session:
+    """A dialogue about one window. `context` has read the evidence and all turns so far: it is the history."""
+
+    id: str
+    window: Window
+    event_id: str
+    context: Context
+    yes_probability: float
+    turns: int = 0
+
+
+class DialogueEngine:
+    """Answers questions about windows, one generation at a time; callers of several threads queue.
+
+    evidence: `(camera, event_id) -> Window`, asked for every new session; it raises `QueryError` for what it does not
+    know. It is called outside of the engine's lock, so that the evidence is that of the moment the question was put,
+    and so that nothing that feeds it ever waits for an answer.
+    process_rate_hz: frames per second of the windows; 0 is the rate the model was trained at.
+    config may be replaced while the engine runs; it is read at every question.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        config: DialogueConfig,
+        evidence: Callable[[str, str], Window],
+        *,
+        process_rate_hz: float = 0.0,
+    ) -> None:
+        self.config = config
+        self._backend = backend
+        self._evidence = evidence
+        self._seconds_per_step = backend.spec.temporal_patch_size / (process_rate_hz or backend.spec.process_rate_hz)
+        self._sessions: OrderedDict[str, _Session] = OrderedDict()
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+
+    def ask(self, question: str, *, session: str = "", camera: str = "", event_id: str = "") -> Answer:
+        """Answers one question; waits for the answers before it.
+
+        session: empty starts a dialogue about the camera's latest window or the named event; the `session` of an
+        earlier answer goes on with that one and its evidence. Raises `QueryError` for a question, session, camera or
+        event that cannot be answered; the session then stays as it was.
+        """
+        text = clean_question(question, self.config.max_question_chars)
+        window = None if session else self._evidence(camera, event_id)
+        with self._lock:
+            self._check_open()
+            dialogue = self._start(window, event_id) if window else self._resume(session, camera, event_id)
+            answer = self._turn(dialogue, text)
+            # A new session is kept only now: when its first answer fails, nobody knows its id.
+            self._sessions[dialogue.id] = dialogue
+            self._sessions.move_to_end(dialogue.id)
+            while len(self._sessions) > self.config.max_sessions:
+                self._sessions.popitem(last=False)
+        peak = dialogue.window.peak
+        return Answer(
+            question=text,
+            text=answer,
+            session=dialogue.id,
+            camera=dialogue.window.camera,
+            anomaly=dialogue.yes_probability >= 0.5,
+            yes_probability=dialogue.yes_probability,
+            score=peak.heatmap.score,
+            box=peak.heatmap.box(peak.frame_size),
+            peak_ns=peak.stamps_ns[1],
+            window_start_ns=dialogue.window.start_ns,
+            window_end_ns=dialogue.window.end_ns,
+            event_id=dialogue.event_id,
+        )
+
+    def describe(self, window: Window) -> tuple[str, str]:
+        """What the model says of a window's abnormal target: a short label, and one or two sentences with its movement.
+
+        Asks the paper's questions in its order: whether, what, how it moves. Both may be empty where the model says
+        nothing. Leaves no session behind.
+        """
+        with self._lock:
+            self._check_open()
+            context = self._read_evidence(window)
+            self._generate(context, chat.question_text(chat.QUESTION_ANOMALY, first=True))
+            target, movement = (
+                self._generate(context, chat.ANSWER_END + chat.question_text(question, first=False))
+                for question in (chat.QUESTION_TARGET, chat.QUESTION_TRAJECTORY)
+            )
+        sentences = dict.fromkeys(_sentence(said) for said in (target, movement))  # what is said twice is written once
+        return _label(target), " ".join(s for s in sentences if s)
+
+    def close(self) -> None:
+        """Stops the answer in progress and forgets all sessions; every later question raises `QueryError`."""
+        self._closed.set()
+        with self._lock:
+            self._sessions.clear()
+
+    def _check_open(self) -> None:
+        if self._closed.is_set():
+            raise QueryError("the dialogue is closed; open a new pipeline to ask again")
+
+    def _resume(self, session: str, camera: str, event_id: str) -> _Session:
+        dialogue = self._sessions.get(session)
+        if dialogue is None:
+            raise QueryError(
+                f"there is no session {session!r}: at most {self.config.max_sessions} are kept, and the least recently "
+                "used is forgotten; leave session empty to start a new one"
+            )
+        for name, wanted, held in (("camera", camera, dialogue.window.camera), ("event", event_id, dialogue.event_id)):
+            if wanted and wanted != held:
+                about = f"{name} {held!r}" if held else f"no particular {name}"
+                raise QueryError(
+                    f"session {session!r} is about {about}, the question names {name} {wanted!r}; leave session "
+                    f"empty to ask about another {name}"
+                )
+        return dialogue
+
+    def _start(self, window: Window, event_id: str) -> _Session:
+        """A session whose evidence the model has read, with its own yes or no, asked aside from the dialogue."""
+        context = self._read_evidence(window)
+        aside = self._encode(chat.question_text(chat.QUESTION_ANOMALY, first=True))
+        certainty = yes_probability(context.fork().read(aside), self._backend.tokenizer)
+        return _Session(uuid.uuid4().hex[:12], window, event_id, context, certainty)
+
+    def _turn(self, dialogue: _Session, question: str) -> str:
+        """One more turn. It goes on a copy of the session's context, so that a failure leaves the session as it was."""
+        if dialogue.turns >= self.config.max_turns:
+            raise QueryError(
+                f"session {dialogue.id!r} has had its {self.config.max_turns} turns (max_turns); leave session empty "
+                "to start a new one"
+            )
+        first = dialogue.turns == 0
+        context = dialogue.context.fork()
+        text = chat.question_text(question, first=first)
+        answer = self._generate(context, text if first else chat.ANSWER_END + text)
+        dialogue.context = context
+        dialogue.turns += 1
+        return answer
+
+    def _generate(self, context: Context, text: str) -> str:
+        """The answer to a turn's text, which the context has then read too."""
+        limit = self.config.max_new_tokens
+        tokenizer = self._backend.tokenizer
+        ids = list(
+            greedy(context, self._encode(text), tokenizer, max_new_tokens=limit, should_stop=self._closed.is_set)
+        )
+        self._check_open()  # closed meanwhile: half an answer is none
+        return tokenizer.decode(ids).strip()
+
+    def _read_evidence(self, window: Window) -> Context:
+        """The model has read [HEAD, visual tokens, TAIL, anomaly prompts] of a window (eq. 14)."""
+        backend = self._backend
+        head, tail = self._encode(chat.HEAD), self._encode(chat.TAIL)
+        visual = np.concatenate([step.visual_tokens for step in window.steps])  # T' x [P/4, D] -> [T' * P/4, D]
+        prompts = backend.anomaly_prompts(np.stack([step.class_maps for step in window.steps]))
+        embeddings = np.concatenate([backend.embed(head), visual, backend.embed(tail), prompts])
+        positions = chat.mrope_positions(
+            len(head),
+            (len(window.steps), *backend.spec.merged_grid),
+            len(tail) + len(prompts),
+            seconds_per_step=self._seconds_per_step,
+            tokens_per_second=backend.spec.tokens_per_second,
+        )
+        return Context(backend, embeddings.astype(np.float32, copy=False), positions)
+
+    def _encode(self, text: str) -> list[int]:
+        return self._backend.tokenizer.encode(text)
+
+
+def clean_question(question: str, max_chars: int) -> str:
+    """A question as one line of plain text that cannot pose as another turn. Raises `QueryError` for one that cannot
+    be used.
+
+    Control characters and lone surrogates become spaces; then `<|` and `|>`, which enclose every token of the chat
+    layout, are pulled apart. In that order: a character removed later could put a token back together.
+    """
+    if not isinstance(question, str):
+        raise QueryError(f"a question must be text, got {type(question).__name__}")
+    if len(question) > max_chars:
+        raise QueryError(f"a question may have at most {max_chars} characters, got {len(question)}; ask a shorter one")
+    plain = "".join(" " if unicodedata.category(c) in ("Cc", "Cs") else c for c in question)
+    plain = " ".join(plain.split()).replace("<|", "< |").replace("|>", "| >")
+    if not plain:
+        raise QueryError("the question is empty; ask something, for example 'Is there any anomaly in the video?'")
+    return plain
+
+
+def _label(text: str) -> str:
+    """The first clause of an answer, short enough to stand beside a box."""
+    clause = text.splitlines()[0] if text else ""
+    for end in (". ", "; ", ", "):
+        clause = clause.split(end)[0]
+    clause = clause.strip(" .,;:")
+    if len(clause) <= MAX_LABEL_CHARS:
+        return clause
+    return clause[: MAX_LABEL_CHARS - 1].rsplit(" ", 1)[0].rstrip(" .,;:") + "…"
+
+
+def _sentence(text: str) -> str:
+    """An answer as one readable sentence: one line, a capital at its beginning, a full stop at its end."""
+    line = " ".join(text.split())
+    if not line:
+        return ""
+    return line[0].upper() + line[1:] + ("" if line[-1] in ".!?" else ".")

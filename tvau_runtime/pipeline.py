@@ -1,0 +1,184 @@
+"""push(frame) -> heat maps, windows and events; ask(question) -> answer. Any number of cameras, one model.
+
+Synchronous: a call returns what it gave. Frames of different cameras may be pushed, and questions asked, from different
+threads; no lock that a stream needs is held while the language model speaks. Knows no ROS, no files and no queues.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+
+from .backends import open_backend
+from .backends.base import Backend
+from .config import DialogueConfig, EventConfig, PipelineConfig
+from .dialogue import DialogueEngine
+from .errors import FrameError, QueryError
+from .evidence import EvidenceStore
+from .prompts import Prompts
+from .stream import CameraStream, Geometry, StreamStats, Update
+from .types import AnomalyEvent, Answer, Frame, Window
+
+__all__ = ["Pipeline", "StreamStats", "Update", "open_pipeline"]
+
+
+def open_pipeline(config: PipelineConfig | None = None) -> Pipeline:
+    """Opens the model that the settings name. Raises `ModelError`, `BackendError` or `ConfigError`."""
+    config = config or PipelineConfig()
+    backend = open_backend(config.engine)
+    try:
+        return Pipeline(backend, config)
+    except Exception:
+        backend.close()
+        raise
+
+
+class Pipeline:
+    """The cameras' streams and the dialogue over their evidence, on one opened model, which it closes.
+
+    Raises `ConfigError` for stream settings that do not go together.
+    """
+
+    def __init__(self, backend: Backend, config: PipelineConfig | None = None) -> None:
+        self.backend = backend
+        self.config = config or PipelineConfig()
+        stream, spec = self.config.stream, backend.spec
+        self.geometry = Geometry(
+            process_rate_hz=stream.process_rate_hz or spec.process_rate_hz,
+            clip_length=stream.clip_length or spec.clip_length,
+            stride=stream.stride,
+            max_gap_s=stream.max_gap_s,
+            reset_after_s=stream.reset_after_s,
+        )
+        self._evidence = EvidenceStore()
+        self._streams: dict[str, CameraStream] = {}
+        self._closed = False
+        self._lock = threading.Lock()
+        self._new_stream("")  # settings that do not fit are refused now, not at the first frame
+        self.dialogue = DialogueEngine(
+            backend, self.config.dialogue, self.window, process_rate_hz=self.geometry.process_rate_hz
+        )
+
+    def push(self, frame: Frame) -> list[Update]:
+        """Takes in one frame of any camera; a new name opens a new stream.
+
+        Returns an `Update` with a step for every completed temporal patch, and before it one with events alone where
+        some ended for another reason. Frames that come late or twice give nothing and are counted in `stats`. Raises
+        what the engine raises (`TvauError` where it is on purpose); the camera's stream then goes on with a new window.
+        """
+        with self._lock:
+            stream = self._streams.get(frame.camera)
+            if stream is None:
+                if self._closed:
+                    raise FrameError("the pipeline is closed; open a new one")
+                stream = self._streams[frame.camera] = self._new_stream(frame.camera)
+        return stream.push(frame)
+
+    def tick(self, camera: str, now_ns: int) -> list[Update]:
+        """Tells a camera's stream the time (on the clock of its stamps), so that events end also without frames."""
+        return self._stream(camera).tick(now_ns)
+
+    def flush(self, camera: str = "") -> list[Update]:
+        """A camera's stream (the only one where none is named) is over: its events end, its latest window stays."""
+        return self._stream(camera).flush()
+
+    def reset(self, camera: str | None = None) -> list[Update]:
+        """Starts one camera, or all, anew: events end, the latest window is forgotten, evidence of events stays."""
+        streams = [self._stream(camera)] if camera is not None else self._all()
+        return [update for stream in streams for update in stream.reset()]
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """Names of the cameras that have sent a frame."""
+        with self._lock:
+            return tuple(self._streams)
+
+    def stats(self, camera: str = "") -> StreamStats:
+        """Counts of one camera (the only one where none is named)."""
+        return self._stream(camera).stats
+
+    def window(self, camera: str = "", event_id: str = "") -> Window:
+        """The latest window of a camera (of the only one where none is named), or the one around an event's peak.
+
+        Windows of the last 64 events are kept. Raises `QueryError`, with what there is, for what is not.
+        """
+        if event_id:
+            window = self._evidence.get(event_id)
+            if window is None:
+                raise QueryError(
+                    f"there is no window of event {event_id!r}: it is unknown, too old, or ended before a full "
+                    f"window was seen; events with one: {', '.join(self._evidence.event_ids) or 'none'}"
+                )
+            if camera and camera != window.camera:
+                raise QueryError(f"event {event_id!r} is of camera {window.camera!r}, the question names {camera!r}")
+            return window
+        stream = self._stream(camera)
+        latest = stream.latest
+        if latest is None:
+            needed = self.geometry.clip_length // 2
+            raise QueryError(
+                f"camera {stream.camera!r} has no full window yet: {stream.steps_held} of {needed} steps "
+                f"({stream.stats.sampled} frames sampled); ask again in a moment"
+            )
+        return latest
+
+    def configure(self, *, events: EventConfig | None = None, dialogue: DialogueConfig | None = None) -> None:
+        """Changes, while running, when events start and end, and the limits of the dialogue."""
+        with self._lock:
+            self.config = dataclasses.replace(
+                self.config, events=events or self.config.events, dialogue=dialogue or self.config.dialogue
+            )
+            for stream in self._streams.values():
+                stream.detector.configure(self.config.events)
+            self.dialogue.config = self.config.dialogue
+
+    def set_prompts(self, prompts: Prompts) -> None:
+        """Replaces what counts as normal and abnormal (eqs. 2-3), from the next temporal patch on."""
+        self.backend.set_prompts(prompts)
+
+    def ask(self, question: str, *, session: str = "", camera: str = "", event_id: str = "") -> Answer:
+        """Answers a question; see `DialogueEngine.ask`."""
+        return self.dialogue.ask(question, session=session, camera=camera, event_id=event_id)
+
+    def describe(self, event: AnomalyEvent) -> AnomalyEvent:
+        """Asks the model about an event's window.
+
+        Returns the event with label and description, which it keeps from then on. Raises `QueryError` where there is no
+        window of it (yet).
+        """
+        label, description = self.dialogue.describe(self.window(event.camera, event.id))
+        self._stream(event.camera).detector.set_text(event.id, label, description)
+        return dataclasses.replace(event, label=label, description=description)
+
+    def close(self) -> None:
+        """Stops the answer and the steps in progress, and frees the model. May be called again."""
+        with self._lock:
+            self._closed = True
+        self.dialogue.close()
+        for stream in self._all():
+            stream.close()
+        self.backend.close()
+
+    def __enter__(self) -> Pipeline:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _new_stream(self, camera: str) -> CameraStream:
+        return CameraStream(camera, self.backend, self.geometry, self.config.events, self._evidence)
+
+    def _all(self) -> list[CameraStream]:
+        with self._lock:
+            return list(self._streams.values())
+
+    def _stream(self, camera: str) -> CameraStream:
+        with self._lock:
+            if camera in self._streams:
+                return self._streams[camera]
+            if not camera and len(self._streams) == 1:
+                return next(iter(self._streams.values()))
+            known = ", ".join(self._streams) or "none has sent a frame yet"
+        if camera:
+            raise QueryError(f"there is no camera {camera!r}; cameras: {known}")
+        raise QueryError(f"name a camera; cameras: {known}")

@@ -1,0 +1,178 @@
+"""Videos, camera devices and stream URLs as frames with stamps, by OpenCV. Knows no model and no ROS.
+
+Stamps of a file begin at 0 and are the container's own presentation times, for these are right also where the frame
+rate varies. A time that does not rise (some containers keep none) is replaced by the one before plus a frame period.
+Live sources (devices, and URLs without a length) are stamped with the wall clock when the frame arrives. Either way
+stamps always rise.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from .errors import FrameError
+from .types import Frame
+
+__all__ = ["VideoInfo", "VideoReader"]
+
+log = logging.getLogger(__name__)
+
+ASSUMED_FPS = 25.0
+"""For a file that tells neither times nor a frame rate; its reader says so in `problem`."""
+SHORTFALL_S = 0.5
+"""A file that ends this much before the length it states is reported as damaged; lengths are often a little off."""
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a source says of itself. Zero stands for what it does not say."""
+
+    source: str
+    live: bool
+    fps: float
+    frames: int
+    """As the file states it, which need not be what can be read."""
+    size: tuple[int, int]
+    """(height, width) in pixels."""
+
+    @property
+    def duration_s(self) -> float:
+        return self.frames / self.fps if self.fps else 0.0
+
+
+class VideoReader:
+    """Iterates over the frames of a source, once.
+
+    source: a file, a URL (`rtsp://…`), a device by its number (`0`) or path (`/dev/video0`).
+    camera, frame_id: go into the frames.
+
+    Raises `FrameError` for a source that is not there or cannot be read. One that fails in the middle ends there: what
+    was read is good, and `problem` then says what is missing.
+    """
+
+    def __init__(self, source: str | int | Path, *, camera: str = "camera", frame_id: str = "") -> None:
+        self._name = str(source)
+        self._camera, self._frame_id = camera, frame_id
+        self.problem = ""
+        """What is wrong with the source, as far as it was read; empty if nothing."""
+        self._capture = _open(self._name)
+        self.info = _info(self._capture, self._name)
+        self._first: np.ndarray | None = self._read()
+        if self._first is None:
+            self.close()
+            raise FrameError(
+                f"not one frame of {self._name} could be read: it is empty, damaged, or of a codec that this OpenCV "
+                "lacks; try `ffmpeg -i IN -c:v libx264 -pix_fmt yuv420p OUT.mp4`"
+            )
+
+    def __iter__(self) -> Iterator[Frame]:
+        image, self._first = self._first, None
+        read, stamp_ns = 0, -1
+        while image is not None:
+            stamp_ns = self._stamp(stamp_ns)
+            read += 1
+            rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+            yield Frame(rgb=rgb, stamp_ns=stamp_ns, camera=self._camera, frame_id=self._frame_id)
+            image = self._read()
+        if read:
+            self._check_end(read, stamp_ns)
+
+    def close(self) -> None:
+        """Frees the source. May be called again."""
+        self._capture.release()
+
+    def __enter__(self) -> VideoReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _read(self) -> np.ndarray | None:
+        try:
+            good, image = self._capture.read()
+        except cv2.error as error:
+            self._report(f"{self._name}: reading failed: {error}")
+            return None
+        return image if good else None
+
+    def _stamp(self, last_ns: int) -> int:
+        """The stamp (ns) of the frame that was just read."""
+        if self.info.live:
+            return max(time.time_ns(), last_ns + 1)
+        stamp_ns = round(self._capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6)
+        if stamp_ns > last_ns:
+            return stamp_ns
+        fps = self.info.fps
+        if not fps:
+            fps = ASSUMED_FPS
+            self._report(f"{self._name} tells neither times nor a frame rate; {fps:g} frames per second are assumed")
+        return last_ns + round(1e9 / fps)
+
+    def _check_end(self, read: int, last_ns: int) -> None:
+        if self.info.live:
+            self._report(f"{self._name} stopped sending after {read} frames")
+            return
+        period_s = 1 / self.info.fps if self.info.fps else 0.0
+        missing_s = self.info.duration_s - (last_ns * 1e-9 + period_s)
+        if missing_s > SHORTFALL_S:
+            self._report(
+                f"{self._name} could be read up to {last_ns * 1e-9:.1f} s ({read} frames); the last {missing_s:.1f} s "
+                f"of the {self.info.duration_s:.1f} s it states are damaged or missing"
+            )
+
+    def _report(self, problem: str) -> None:
+        if problem not in self.problem:
+            self.problem = f"{self.problem}; {problem}" if self.problem else problem
+            log.warning("%s", problem)
+
+
+def _open(source: str) -> cv2.VideoCapture:
+    # FFmpeg, which reads this at its first use, writes a line for every damaged block to stderr; `problem` sums up.
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    device = source.isdecimal()
+    path = Path(source).expanduser()
+    if not device and "://" not in source:
+        if not path.exists():
+            raise FrameError(
+                f"there is no video file or device {source!r}; expected a file, a URL, or a device number such as 0"
+            )
+        if path.is_dir():
+            raise FrameError(f"{source!r} is a directory; expected a video file, a URL, or a device number such as 0")
+        source = str(path)
+    # What OpenCV would log about a source that cannot be opened is in our own error.
+    logged = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        capture = cv2.VideoCapture(int(source)) if device else cv2.VideoCapture(source)
+    finally:
+        cv2.utils.logging.setLogLevel(logged)
+    if not capture.isOpened():
+        capture.release()
+        if device or source.startswith("/dev/"):
+            raise FrameError(
+                f"camera device {source} cannot be opened; is it connected, free, and are you allowed to read it?"
+            )
+        if "://" in source:
+            raise FrameError(f"{source} cannot be opened; is the address right, and does the server answer?")
+        raise FrameError(f"{source} is not a video that OpenCV can read, or its beginning is damaged")
+    return capture
+
+
+def _info(capture: cv2.VideoCapture, source: str) -> VideoInfo:
+    fps = capture.get(cv2.CAP_PROP_FPS)
+    frames = int(max(capture.get(cv2.CAP_PROP_FRAME_COUNT), 0))
+    device = source.isdecimal() or source.startswith("/dev/")
+    return VideoInfo(
+        source=source,
+        live=device or ("://" in source and frames == 0),
+        fps=fps if 0 < fps <= 1000 else 0.0,  # also False for NaN
+        frames=frames,
+        size=(int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)), int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))),
+    )

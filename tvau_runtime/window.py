@@ -1,0 +1,175 @@
+"""Stamped frames to sampled frames, temporal patches and sliding clip windows, for one camera.
+
+All arithmetic on time is in whole nanoseconds and exact fractions, so that nothing drifts, however long a camera runs.
+
+| what comes                                              | what happens                        | `Arrival`   |
+|---------------------------------------------------------|-------------------------------------|-------------|
+| the first frame of a sampling slot                      | it is taken                         | `TAKEN`     |
+| another frame of the same slot                          | ignored: sampling                   | `BETWEEN`   |
+| a stamp before the last one by less than reset_after_s  | ignored: a late frame               | `LATE`      |
+| the same stamp again                                    | ignored                             | `REPEATED`  |
+| a stamp before the last one by reset_after_s or more    | taken; pair and window start anew   | `RESTARTED` |
+| a frame of another size                                 | taken; pair and window start anew   | `RESIZED`   |
+| silence of more than max_gap_s since the last one taken | taken; pair and window start anew   | `GAP`       |
+
+Where pair and window start anew, the sampling slots are counted from that frame on, and whoever owns the events ends
+them. Knows no pixels, no model and no clock.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import Enum
+from fractions import Fraction
+from typing import Generic, TypeVar
+
+from .errors import ConfigError
+from .types import Step, Window
+
+__all__ = ["Arrival", "FrameSampler", "PairBuilder", "SlidingWindow"]
+
+T = TypeVar("T")
+NS_PER_S = 1_000_000_000
+EARLY = Fraction(1, 10)
+"""How much of a slot a frame may come before its slot begins, and still count as the slot's. Cameras stamp with jitter
+and files in milliseconds: without it, a camera as fast as the sampling rate would lose every frame that is a little
+early."""
+
+
+class Arrival(Enum):
+    """What the sampler makes of a frame; see the table above."""
+
+    TAKEN = "taken"
+    BETWEEN = "between"
+    LATE = "late"
+    REPEATED = "repeated"
+    RESTARTED = "restarted"
+    RESIZED = "resized"
+    GAP = "gap"
+
+    @property
+    def starts_anew(self) -> bool:
+        return self in (Arrival.RESTARTED, Arrival.RESIZED, Arrival.GAP)
+
+    @property
+    def taken(self) -> bool:
+        return self is Arrival.TAKEN or self.starts_anew
+
+
+class FrameSampler:
+    """Decides frame by frame, by stamp alone, which are looked at.
+
+    Slot n begins n / rate_hz after the first frame; the first frame that comes in a slot is taken. Raises `ConfigError`
+    for a rate that is not above 0, and for a max_gap_s that every pair of neighbouring samples would exceed.
+    """
+
+    def __init__(self, rate_hz: float, *, max_gap_s: float, reset_after_s: float) -> None:
+        self._rate = Fraction(rate_hz).limit_denominator(10**9)
+        if self._rate <= 0:
+            raise ConfigError(f"process_rate_hz must be above 0, got {rate_hz}")
+        if max_gap_s * rate_hz <= 1:
+            raise ConfigError(
+                f"max_gap_s ({max_gap_s:g} s) must be longer than the {1 / rate_hz:g} s between two frames sampled at "
+                f"{rate_hz:g} Hz, or no window would ever be filled"
+            )
+        self._max_gap_ns = round(max_gap_s * NS_PER_S)
+        self._reset_after_ns = round(reset_after_s * NS_PER_S)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets all stamps; the next frame is taken as the first."""
+        self._origin_ns = self._last_ns = self._last_taken_ns = 0
+        self._slot = -1
+        self._size: tuple[int, int] | None = None
+
+    @property
+    def last_taken_ns(self) -> int | None:
+        """The stamp of the last frame taken; None before the first."""
+        return None if self._slot < 0 else self._last_taken_ns
+
+    def judge(self, stamp_ns: int, size: tuple[int, int]) -> Arrival:
+        """What to do with a frame of this stamp and (height, width)."""
+        stamp_ns = int(stamp_ns)  # a NumPy integer would overflow below
+        arrival = self._compare(stamp_ns, size)
+        if arrival in (Arrival.LATE, Arrival.REPEATED):
+            return arrival
+        if arrival.starts_anew or self._slot < 0:
+            self._origin_ns = stamp_ns
+            self._slot = -1
+        self._last_ns, self._size = stamp_ns, size
+        slot = int((stamp_ns - self._origin_ns) * self._rate / NS_PER_S + EARLY)
+        if slot <= self._slot:
+            return Arrival.BETWEEN
+        self._slot, self._last_taken_ns = slot, stamp_ns
+        return arrival
+
+    def _compare(self, stamp_ns: int, size: tuple[int, int]) -> Arrival:
+        if self._slot < 0:
+            return Arrival.TAKEN
+        back = self._last_ns - stamp_ns
+        if back == 0:
+            return Arrival.REPEATED
+        if back > 0:
+            return Arrival.RESTARTED if back >= self._reset_after_ns else Arrival.LATE
+        if size != self._size:
+            return Arrival.RESIZED
+        return Arrival.GAP if stamp_ns - self._last_taken_ns > self._max_gap_ns else Arrival.TAKEN
+
+
+class PairBuilder(Generic[T]):
+    """Puts sampled frames together two by two: 0 and 1, 2 and 3, and so on."""
+
+    def __init__(self) -> None:
+        self._first: list[T] = []
+
+    def add(self, item: T) -> tuple[T, T] | None:
+        """The pair that this item completes, or None for the first of a pair."""
+        if not self._first:
+            self._first.append(item)
+            return None
+        return self._first.pop(), item
+
+    def clear(self) -> None:
+        self._first.clear()
+
+
+class SlidingWindow:
+    """The last steps of a camera, given out as clip windows.
+
+    clip_length, stride: in frames, even; a window has clip_length / 2 steps, and a new one is due every stride / 2
+    steps once the first is full. Raises `ConfigError` for other lengths, and for a clip of fewer than 4 frames: the RAE
+    needs two steps.
+    """
+
+    def __init__(self, camera: str, clip_length: int, stride: int) -> None:
+        if clip_length < 4 or clip_length % 2:
+            raise ConfigError(f"clip_length must be even and at least 4 (two temporal patches), got {clip_length}")
+        if stride < 2 or stride % 2:
+            raise ConfigError(f"stride must be even and at least 2 (one temporal patch), got {stride}")
+        self._camera = camera
+        self._stride_steps = stride // 2
+        self._steps: deque[Step] = deque(maxlen=clip_length // 2)
+        self._until_next = clip_length // 2
+
+    def __len__(self) -> int:
+        """Steps held, at most clip_length / 2."""
+        return len(self._steps)
+
+    def add(self, step: Step) -> Window | None:
+        """The window that this step completes, where one is due."""
+        self._steps.append(step)
+        self._until_next -= 1
+        if self._until_next:
+            return None
+        self._until_next = self._stride_steps
+        return self.newest()
+
+    def newest(self) -> Window | None:
+        """The last clip_length / 2 steps, whether or not a window is due now; None while there are fewer."""
+        full = len(self._steps) == self._steps.maxlen
+        return Window(self._camera, tuple(self._steps)) if full else None
+
+    def clear(self) -> None:
+        """Starts anew: the next window holds only steps from now on."""
+        self._steps.clear()
+        self._until_next = self._steps.maxlen or 0

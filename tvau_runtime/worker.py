@@ -1,0 +1,282 @@
+"""Runs a pipeline for live cameras: frames are handed in and forgotten, updates come back through a callback.
+
+One thread runs the model and serves the cameras in turn. Each camera has a queue of bounded length; when it is full,
+the oldest frame is dropped and counted, so that what is published is always about now. A second thread has events
+described, so that the language model never holds the stream up. Knows no ROS, no files and no devices.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from .describer import EventDescriber
+from .errors import QueryError, TvauError
+from .pipeline import Pipeline, Update
+from .types import AnomalyEvent, Frame
+
+__all__ = ["StreamWorker", "WorkerStats"]
+
+log = logging.getLogger(__name__)
+
+IDLE_S = 0.25
+"""How often it is looked whether a camera has stopped."""
+LATENCIES = 256
+"""Steps over which latency is measured."""
+
+
+@dataclass(frozen=True)
+class WorkerStats:
+    """What became of one camera's frames.
+
+    Latency is from `submit` to the end of the callback, over the last 256 steps.
+    """
+
+    submitted: int = 0
+    dropped: int = 0
+    """Frames that had to make room for newer ones, or were waiting at `reset` or `close`."""
+    queued: int = 0
+    failed: int = 0
+    """Frames that the pipeline refused, and callbacks that raised."""
+    latency_p50_s: float = 0.0
+    latency_p95_s: float = 0.0
+
+
+class _Camera:
+    """A camera's queue and counts."""
+
+    def __init__(self, queue_size: int) -> None:
+        self.queue: deque[tuple[Frame, float]] = deque()
+        """Frames with the time of their coming (monotonic, s)."""
+        self.queue_size = queue_size
+        self.counts = WorkerStats()
+        self.latencies: deque[float] = deque(maxlen=LATENCIES)
+        self.last_came: float | None = None
+        """When the last processed frame came; None before the first, and once the camera has stopped."""
+
+    def add(self, frame: Frame) -> None:
+        if len(self.queue) >= self.queue_size:
+            self.queue.popleft()
+            self.count(dropped=1)
+        self.queue.append((frame, time.monotonic()))
+        self.count(submitted=1)
+
+    def drop_all(self) -> None:
+        self.count(dropped=len(self.queue))
+        self.queue.clear()
+
+    def count(self, **more: int) -> None:
+        self.counts = dataclasses.replace(self.counts, **{k: getattr(self.counts, k) + n for k, n in more.items()})
+
+
+class StreamWorker:
+    """Feeds a pipeline from queues; queue_size and describe_events are those of the pipeline's config.
+
+    on_update: called with every `Update`, one at a time and in order, from a thread of the worker. What it raises is
+    logged and counted. It may call `submit` and `reset`, but neither `drain` nor `close`.
+
+    An event is described as it starts; the words come as one more UPDATE, or, if it is over by then, with a repeated
+    END. A camera that sends nothing for `max_gap_s` has its events ended. The pipeline stays open when the worker is
+    closed.
+    """
+
+    def __init__(self, pipeline: Pipeline, on_update: Callable[[Update], None]) -> None:
+        self._pipeline = pipeline
+        self._on_update = on_update
+        self._cameras: dict[str, _Camera] = {}
+        self._served = ""
+        """The camera whose turn was last."""
+        self._resets: list[str] = []
+        self._busy = self._closing = False
+        self._changed = threading.Condition()
+        self._order = threading.RLock()  # one update at a time, from either thread
+        self._describer = EventDescriber(pipeline.describe, self._tell_described, self._order)
+        self._thread = threading.Thread(target=self._run, name="tvau-model", daemon=True)
+        self._thread.start()
+
+    def submit(self, frame: Frame) -> bool:
+        """Hands in a frame and returns at once. False when the worker is closed."""
+        with self._changed:
+            if self._closing:
+                return False
+            if frame.camera not in self._cameras:
+                self._cameras[frame.camera] = _Camera(self._pipeline.config.stream.queue_size)
+            self._cameras[frame.camera].add(frame)
+            self._changed.notify_all()
+            return True
+
+    def reset(self, camera: str | None = None) -> None:
+        """Starts one camera, or all, anew before the next frame is processed; what waits is dropped. Returns at once.
+
+        Raises `QueryError` for a camera that has sent nothing.
+        """
+        with self._changed:
+            for name in [self._known(camera)] if camera is not None else list(self._cameras):
+                self._cameras[name].drop_all()
+                self._resets.append(name)
+            self._changed.notify_all()
+
+    def drain(self, timeout_s: float) -> bool:
+        """Waits until all frames are processed, told about, and events described. False if that took longer."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            with self._changed:
+                if not self._changed.wait_for(self._idle, max(0.0, deadline - time.monotonic())):
+                    return False
+            if not self._describer.wait_idle(max(0.0, deadline - time.monotonic())):
+                return False
+            with self._changed:
+                if self._idle():
+                    return True
+
+    def close(self, timeout_s: float = 10.0) -> None:
+        """Drops what waits, ends all events (the callback still hears of it) and stops. May be called again."""
+        with self._changed:
+            self._closing = True
+            for camera in self._cameras.values():
+                camera.drop_all()
+            self._changed.notify_all()
+        if threading.current_thread() is not self._thread:
+            self._thread.join(timeout_s)
+        if not self._describer.close(timeout_s) or self._thread.is_alive():
+            log.warning(
+                "the model is still busy %g s after it was told to stop; it is left to finish by itself", timeout_s
+            )
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """Names of the cameras that have sent a frame."""
+        with self._changed:
+            return tuple(self._cameras)
+
+    @property
+    def undescribed(self) -> int:
+        """Events that were to be described and could not be."""
+        return self._describer.dropped + self._describer.failed
+
+    def stats(self, camera: str) -> WorkerStats:
+        """Counts and latency of one camera. Raises `QueryError` for one that has sent nothing."""
+        with self._changed:
+            state = self._cameras[self._known(camera)]
+            counts, queued, latencies = state.counts, len(state.queue), list(state.latencies)
+        p50, p95 = np.percentile(latencies, (50, 95)) if latencies else (0.0, 0.0)
+        return dataclasses.replace(counts, queued=queued, latency_p50_s=float(p50), latency_p95_s=float(p95))
+
+    def __enter__(self) -> StreamWorker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _known(self, camera: str) -> str:
+        if camera not in self._cameras:
+            raise QueryError(
+                f"there is no camera {camera!r}; cameras: {', '.join(self._cameras) or 'none has sent a frame yet'}"
+            )
+        return camera
+
+    def _idle(self) -> bool:
+        return not (self._busy or self._resets or any(camera.queue for camera in self._cameras.values()))
+
+    def _run(self) -> None:
+        next_look = 0.0
+        while True:
+            with self._changed:
+                self._busy = False
+                self._changed.notify_all()
+                self._changed.wait_for(
+                    lambda: self._closing or self._resets or any(c.queue for c in self._cameras.values()), IDLE_S
+                )
+                if self._closing:
+                    break
+                self._busy = True
+                resets, self._resets = self._resets, []
+                name, frame, came = self._next()
+            for camera in resets:
+                self._end(camera, self._pipeline.reset)
+            if frame is not None:
+                self._process(name, frame, came)
+            if time.monotonic() >= next_look:
+                self._look_for_stopped()
+                next_look = time.monotonic() + IDLE_S
+        for camera in self.cameras:
+            self._end(camera, self._pipeline.flush)
+
+    def _next(self) -> tuple[str, Frame | None, float]:
+        """The first frame of the next camera in turn that has one."""
+        names = list(self._cameras)
+        after = names.index(self._served) + 1 if self._served in names else 0
+        for name in names[after:] + names[:after]:
+            if self._cameras[name].queue:
+                self._served = name
+                return (name, *self._cameras[name].queue.popleft())
+        return "", None, 0.0
+
+    def _process(self, name: str, frame: Frame, came: float) -> None:
+        try:
+            updates = self._pipeline.push(frame)
+        except Exception as error:
+            self._failed(name, "a frame was skipped", error)
+            return
+        for update in updates:
+            self._deliver(update)
+        with self._changed:
+            camera = self._cameras[name]
+            camera.last_came = came
+            if any(update.step is not None for update in updates):
+                camera.latencies.append(time.monotonic() - came)
+
+    def _look_for_stopped(self) -> None:
+        """Ends the events of cameras that have sent nothing for `max_gap_s`: their clock is ours since their last."""
+        now, patience = time.monotonic(), self._pipeline.geometry.max_gap_s
+        silent: dict[str, int] = {}  # ns
+        with self._changed:
+            for name, camera in self._cameras.items():
+                if camera.last_came is not None and not camera.queue and now - camera.last_came > patience:
+                    silent[name] = round((now - camera.last_came) * 1e9) + 1
+                    camera.last_came = None
+        for name, silence_ns in silent.items():
+            now_ns = self._pipeline.stats(name).last_stamp_ns + silence_ns
+            self._end(name, lambda camera, now_ns=now_ns: self._pipeline.tick(camera, now_ns))
+
+    def _end(self, name: str, call: Callable[[str], list[Update]]) -> None:
+        """Calls the pipeline for something that ends events, and delivers the ends."""
+        if name not in self._pipeline.cameras:
+            return  # none of its frames has got that far
+        try:
+            updates = call(name)
+        except Exception as error:
+            self._failed(name, "ending its events failed", error)
+            return
+        for update in updates:
+            self._deliver(update)
+
+    def _tell_described(self, event: AnomalyEvent) -> None:
+        self._deliver(Update(camera=event.camera, events=(event,)))
+
+    def _deliver(self, update: Update) -> None:
+        with self._order:
+            for event in update.events:
+                self._describer.watch(event, self._pipeline.config.dialogue.describe_events)
+            try:
+                self._on_update(update)
+            except Exception as error:
+                self._failed(update.camera, "the callback raised", error)
+
+    def _failed(self, name: str, what: str, error: Exception) -> None:
+        """Counts; logs the 1st, 2nd, 4th, 8th … time, so that a stream of failures does not flood the log."""
+        with self._changed:
+            self._cameras[name].count(failed=1)
+            times = self._cameras[name].counts.failed
+        if times & (times - 1) == 0:
+            expected = isinstance(error, TvauError)
+            log.warning(
+                "camera %r: %s (failure %d): %s", name, what, times, error, exc_info=None if expected else error
+            )
