@@ -1,0 +1,25 @@
+"""A small synthetic surveillance world: clips of a road and a walkway, with exact labels and dialogues about them.
+
+    clip = make_clip(7, anomaly=True)
+    clip.frames, clip.anomaly_masks, clip.actors, clip.dialogue
+
+A clip is fully determined by its arguments, and cheap enough to be made while training. Knows nothing about models.
+"""
+
+from .dialogue import actor_words, anomaly_dialogue, corpus, normal_dialogue
+from .render import SPLITS, make_clip
+from .types import ANOMALIES, NORMALITIES, Actor, Clip, Turn
+
+__all__ = [
+    "ANOMALIES",
+    "NORMALITIES",
+    "SPLITS",
+    "Actor",
+    "Clip",
+    "Turn",
+    "actor_words",
+    "anomaly_dialogue",
+    "corpus",
+    "make_clip",
+    "normal_dialogue",
+]

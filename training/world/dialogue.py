@@ -1,0 +1,203 @@
+"""What can be asked about a clip, and the true answers, in a small vocabulary.
+
+Everything is read off the labels: who is visible, which colour, doing what, where. Knows nothing about models or tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from tvau_runtime.chat import QUESTION_ANOMALY, QUESTION_ENVIRONMENT, QUESTION_TARGET, QUESTION_TRAJECTORY
+
+from .palette import COLORS
+from .scene import LIGHTS, SIDES
+from .types import Actor, Clip, Turn
+
+__all__ = ["NOTHING", "PLACES", "actor_words", "anomaly_dialogue", "corpus", "describe", "normal_dialogue", "place_of"]
+
+PLACES = (("top left", "top", "top right"), ("left", "center", "right"), ("bottom left", "bottom", "bottom right"))
+NOTHING = "nothing abnormal"
+_NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+QUESTIONS = {
+    "anomaly": (
+        QUESTION_ANOMALY,
+        "Does anything abnormal happen?",
+        "Is something unusual going on?",
+        "Do you see anything abnormal?",
+    ),
+    "target": (
+        QUESTION_TARGET,
+        "What is abnormal?",
+        "Describe the abnormal target.",
+        "Who or what behaves abnormally?",
+    ),
+    "trajectory": (
+        QUESTION_TRAJECTORY,
+        "Where does it move?",
+        "How does it move through the image?",
+        "From where to where does it go?",
+    ),
+    "environment": (QUESTION_ENVIRONMENT, "What does the place look like?", "Where is this?"),
+    "scene": ("Describe the scene.", "What do you see?", "Who and what is there?"),
+    "place": ("What is at the {}?", "What do you see at the {}?", "Who or what is at the {}?"),
+    "people": ("How many people are there?", "Count the people."),
+    "vehicles": ("How many vehicles are there?", "Count the cars and vans."),
+    "color": ("What color is the {} at the {}?", "Which color has the {} at the {}?"),
+    "action": ("What does the {} at the {} do?", "What is the {} at the {} doing?"),
+}
+"""Per field of a turn, the usual question first."""
+
+_LEAST_AREA = 0.0025
+"""What shows less of itself than this part of the image is not spoken of."""
+
+
+def place_of(box: np.ndarray, size: tuple[int, int]) -> str:
+    """Which ninth of an image of (height, width) the box's middle is in."""
+    x, y = (box[0] + box[2]) / 2 / size[1], (box[1] + box[3]) / 2 / size[0]
+    return PLACES[min(2, max(0, int(y * 3)))][min(2, max(0, int(x * 3)))]
+
+
+def _noun(kind: str, color: str) -> str:
+    if kind in ("person", "bicycle"):
+        return f"a person with {'an' if color[0] in 'aeiou' else 'a'} {color} top"
+    return f"{'an' if color[0] in 'aeiou' else 'a'} {color} {kind}"
+
+
+def describe(actor: Actor) -> str:
+    """The actor and what it does: "a person with a red top walking on the walkway"."""
+    return _phrase(actor.kind, actor.color, actor.action)
+
+
+def _phrase(kind: str, color: str, action: str) -> str:
+    return f"{_noun(kind, color)} {_doing(kind, action)}"
+
+
+def _doing(kind: str, action: str) -> str:
+    return action.replace("riding", "riding a bicycle") if kind == "bicycle" else action
+
+
+def actor_words(actor: Actor) -> str:
+    """The words that one look at the actor should bring to mind: colour, kind, action, ground."""
+    return " ".join([actor.color, actor.kind, *(w for w in actor.action.split() if w not in ("on", "the"))])
+
+
+def _pick(rng: np.random.Generator | None, field: str) -> str:
+    options = QUESTIONS[field]
+    return options[0] if rng is None else options[rng.integers(len(options))]
+
+
+def anomaly_dialogue(clip: Clip, rng: np.random.Generator | None = None) -> list[Turn]:
+    """Is there an anomaly, what is it, how does it move, where is this: always these four, in this order.
+
+    With several anomalies, the one that shows most of itself is spoken of. rng: picks among phrasings; None takes the usual
+    questions. Answers do not depend on it.
+    """
+    odd = [actor for actor in clip.actors if actor.abnormal_frames.any()]
+    answers = {"anomaly": "No.", "target": NOTHING, "trajectory": NOTHING, "environment": clip.environment}
+    if odd:
+        actor = max(odd, key=lambda a: int(a.areas[a.abnormal_frames].sum()))
+        answers.update(anomaly="Yes.", target=describe(actor), trajectory=_trajectory(actor, clip))
+    return [Turn(_pick(rng, field), answer, field) for field, answer in answers.items()]
+
+
+def _trajectory(actor: Actor, clip: Clip) -> str:
+    size = clip.objects.shape[1:]
+    when = np.flatnonzero(actor.abnormal_frames)
+    first, last = (place_of(actor.boxes[t], size) for t in (when[0], when[-1]))
+    return f"it stays at the {first}" if first == last else f"from the {first} to the {last}"
+
+
+def _visible(clip: Clip) -> list[Actor]:
+    """Who is clearly visible in the last frame, largest first."""
+    least = _LEAST_AREA * clip.objects[0].size
+    return sorted((a for a in clip.actors if a.areas[-1] >= least), key=lambda a: -int(a.areas[-1]))
+
+
+def normal_dialogue(clip: Clip, rng: np.random.Generator) -> list[Turn]:
+    """Turns about what is to be seen at the clip's end, without a word about what is abnormal: the scene, a place, a count, a
+    colour, an action, the environment, in random order.
+
+    For the backbone's pre-training give it clips without anomaly; of others it tells what is there just the same.
+    """
+    size = clip.objects.shape[1:]
+    actors = _visible(clip)
+    places = [place_of(actor.boxes[-1], size) for actor in actors]
+    scene = ", ".join(f"{describe(a)} at the {p}" for a, p in zip(actors[:3], places)) or "an empty scene"
+    people = sum(actor.kind in ("person", "bicycle") for actor in actors)
+    vehicles = sum(actor.kind in ("car", "van") for actor in actors)
+    turns = [
+        Turn(_pick(rng, "scene"), scene, "scene"),
+        Turn(_pick(rng, "people"), _NUMBERS[min(people, 9)], "people"),
+        Turn(_pick(rng, "vehicles"), _NUMBERS[min(vehicles, 9)], "vehicles"),
+        Turn(_pick(rng, "environment"), clip.environment, "environment"),
+    ]
+    flat = [place for row in PLACES for place in row]
+    asked = places[rng.integers(len(places))] if places and rng.random() < 0.8 else flat[rng.integers(9)]
+    there = [describe(a) for a, p in zip(actors, places) if p == asked][:2]
+    turns.append(Turn(_pick(rng, "place").format(asked), " and ".join(there) or "nothing", "place"))
+    nouns = ["person" if a.kind == "bicycle" else a.kind for a in actors]
+    unique = [i for i in range(len(actors)) if list(zip(nouns, places)).count((nouns[i], places[i])) == 1]
+    if unique:
+        i = unique[rng.integers(len(unique))]
+        turns.append(Turn(_pick(rng, "color").format(nouns[i], places[i]), actors[i].color, "color"))
+        turns.append(
+            Turn(_pick(rng, "action").format(nouns[i], places[i]), _doing(actors[i].kind, actors[i].action), "action")
+        )
+    return [turns[i] for i in rng.permutation(len(turns))]
+
+
+def corpus(count: int, seed: int = 0) -> Iterator[str]:
+    """`count` texts that hold every word of every dialogue, for a tokenizer or a language model without pictures.
+
+    The texts are made up from the same phrases without rendering; each is a question and an answer on two lines.
+    """
+    rng = np.random.default_rng([99, seed])
+    flat = [place for row in PLACES for place in row]
+
+    def one(options: tuple[str, ...] | list[str]) -> str:
+        return options[rng.integers(len(options))]
+
+    def someone() -> str:
+        kind, action = _COURSE_OF_LIFE[rng.integers(len(_COURSE_OF_LIFE))]
+        return _phrase(kind, one(COLORS), action)
+
+    fields = list(QUESTIONS)
+    for _ in range(count):
+        field = one(fields)
+        noun, place = one(["person", "car", "van", "box"]), one(flat)
+        question = one(QUESTIONS[field])
+        question = question.format(noun, place) if field in ("color", "action") else question.format(place)
+        if field == "anomaly":
+            answer = one(["Yes.", "No."])
+        elif field == "target":
+            answer = one([NOTHING, someone()])
+        elif field == "trajectory":
+            answer = one([NOTHING, f"it stays at the {place}", f"from the {place} to the {one(flat)}"])
+        elif field == "environment":
+            walkways, side, light = (one(["a walkway", "two walkways"]), one(SIDES), one(tuple(LIGHTS)))
+            answer = f"a road with {walkways} beside {side}, {light}"
+        elif field == "scene":
+            answer = ", ".join(f"{someone()} at the {one(flat)}" for _ in range(rng.integers(1, 4)))
+        elif field == "place":
+            answer = one(["nothing", someone(), f"{someone()} and {someone()}"])
+        elif field in ("people", "vehicles"):
+            answer = one(_NUMBERS)
+        elif field == "color":
+            answer = one(COLORS)
+        else:
+            kind, action = _COURSE_OF_LIFE[rng.integers(len(_COURSE_OF_LIFE))]
+            answer = _doing(kind, action)
+        yield f"{question}\n{answer}"
+
+
+_COURSE_OF_LIFE = tuple(
+    [("person", f"{doing} on the walkway") for doing in ("walking", "standing")]
+    + [(kind, f"{doing} on the road") for kind in ("car", "van") for doing in ("driving", "parked")]
+    + [(kind, "driving on the walkway") for kind in ("car", "van")]
+    + [("bicycle", f"riding on the {ground}") for ground in ("road", "walkway")]
+    + [("box", "standing on the walkway")]
+    + [("person", action) for action in ("running", "lying on the ground", "walking on the road")]
+)
