@@ -68,9 +68,8 @@ def main() -> int:
     print(f"{result['model']} on {result['device']}; matrix product {result['matmul_gflops']:.0f} GFLOP/s")
     print(f"{'T-prime':>8} {'ours ms':>9} {'again ms':>9} {'ratio':>7} {'ratio / T-prime':>16}")
     for row in result["rows"]:
-        print(
-            f"{row['steps']:>8} {row['ours_ms']:>9.1f} {row['again_ms']:>9.1f} {row['ratio']:>7.1f} {row['ratio'] / row['steps']:>16.2f}"
-        )
+        share = row["ratio"] / row["steps"]
+        print(f"{row['steps']:>8} {row['ours_ms']:>9.1f} {row['again_ms']:>9.1f} {row['ratio']:>7.1f} {share:>16.2f}")
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
@@ -90,10 +89,7 @@ def measure(model: str, window_lengths: list[int], repeats: int, size: tuple[int
     frames = [rng.integers(0, 255, (*size, 3), np.uint8) for _ in range(2 * max(window_lengths))]
 
     def pack(first: int) -> np.ndarray:
-        return pack_pair(
-            *(resize_normalise(frame, spec) for frame in frames[first : first + 2]),
-            spec,
-        )
+        return pack_pair(resize_normalise(frames[first], spec), resize_normalise(frames[first + 1], spec), spec)
 
     def ours() -> None:
         engine.encode(pack(0)[None])

@@ -1,6 +1,7 @@
-"""The training loop on a model of a few thousand weights: stages free what they should, a stop loses nothing, bad recipes are refused."""
+"""The training loop on a model of a few thousand weights: each stage trains its own part, a stop loses nothing."""
 
 import dataclasses
+import itertools
 import json
 
 import numpy as np
@@ -10,14 +11,14 @@ import yaml
 torch = pytest.importorskip("torch", reason="training needs torch")
 pytest.importorskip("transformers", reason="training needs transformers")
 
-from safetensors.torch import load_file  # noqa: E402
-from tvau_training import evaluate, train  # noqa: E402
-from tvau_training.losses import dice_loss, focal_loss, word_loss  # noqa: E402
-from tvau_training.recipe import read_recipe  # noqa: E402
+from safetensors.torch import load_file
 
-from tvau_runtime.backends import open_backend  # noqa: E402
-from tvau_runtime.config import EngineConfig  # noqa: E402
-from tvau_runtime.errors import ConfigError  # noqa: E402
+from tvau_runtime.backends import open_backend
+from tvau_runtime.config import EngineConfig
+from tvau_runtime.errors import ConfigError
+from tvau_training import evaluate, train
+from tvau_training.losses import dice_loss, focal_loss, word_loss
+from tvau_training.recipe import read_recipe
 
 STAGE = {"steps": 3, "batch": 2, "learning_rate": 1.0e-3}
 MINI = {
@@ -146,7 +147,7 @@ def test_each_stage_trains_its_own_part_alone(recipe_file, tmp_path):
         stage = run.train(name, getattr(run.recipe.stages, name))
         changed = {k for k, v in run.model.state_dict().items() if k not in before or not torch.equal(v, before[k])}
         if name == "rae":  # the adapter renames what it wraps
-            changed = {k for k in changed if "base_layer" not in k and "base_model" not in k or "lora_" in k}
+            changed = {k for k in changed if ("base_layer" not in k and "base_model" not in k) or "lora_" in k}
             assert changed and all(k.startswith("rae.") or "lora_" in k for k in changed)
         else:
             assert changed and all(k.startswith(mine) for k in changed)
@@ -236,5 +237,5 @@ def test_the_learning_rate_rises_and_falls():
     rates = [train.learning_rate(settings, step) for step in range(100)]
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) == rates[10] == 1.0
-    assert all(a > b for a, b in zip(rates[10:], rates[11:], strict=False))
+    assert all(a > b for a, b in itertools.pairwise(rates[10:]))
     assert rates[-1] < 0.01

@@ -173,7 +173,7 @@ class Capture:
             cv2.CAP_PROP_FPS: self.fps,
         }.get(what, 0.0)
 
-    def isOpened(self):  # noqa: N802 - OpenCV's name
+    def isOpened(self):
         return True
 
     def release(self):

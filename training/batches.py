@@ -57,8 +57,8 @@ class Batch:
     """int64 [B, T', M, MAX_WORDS], token ids of what a merged token shows, padded with -1"""
     dialogue: Tensor
     """int64 [B, S], token ids, padded behind"""
-    answers: Tensor
-    """bool [B, S], which of them the model must say"""
+    weights: Tensor
+    """float32 [B, S], how much each of them counts as something to say: 1 in all for each answer, 0 for questions"""
 
 
 class ClipData(Dataset):
@@ -96,8 +96,8 @@ class ClipData(Dataset):
         )
         refine = self.anomalies and index >= self.refine_from
         turns = anomaly_dialogue(clip, rng) if refine else normal_dialogue(clip, rng)[:NARRATION_TURNS]
-        ids, answers = encode_dialogue(turns, self._tokenizer)
-        return (pack_clip(clip.frames, self.spec), *self._targets(clip), ids, answers)
+        ids, weights = encode_dialogue(turns, self._tokenizer)
+        return (pack_clip(clip.frames, self.spec), *self._targets(clip), ids, weights)
 
     def _targets(self, clip: Clip) -> tuple[np.ndarray, ...]:
         (rows, columns), steps = self.spec.grid, len(clip.frames) // 2
@@ -154,15 +154,18 @@ def pack_clip(frames: np.ndarray, spec: ModelSpec) -> np.ndarray:
 
 
 def encode_dialogue(turns: list[Turn], tokenizer: TextTokenizer) -> tuple[np.ndarray, np.ndarray]:
-    """Token ids of a dialogue and which of them are answers (with the token that ends each)."""
+    """Token ids of a dialogue, and what each counts in the loss.
+
+    An answer, with the token that ends it, counts 1 in all, so that a yes or no is not drowned by long descriptions.
+    """
     ids: list[int] = []
-    answers: list[bool] = []
+    weights: list[float] = []
     for number, turn in enumerate(turns):
         question = tokenizer.encode(question_text(turn.question, first=number == 0))
         answer = tokenizer.encode(turn.answer + ANSWER_END)
         ids += question + answer
-        answers += [False] * len(question) + [True] * len(answer)
-    return np.array(ids), np.array(answers)
+        weights += [0.0] * len(question) + [1 / len(answer)] * len(answer)
+    return np.array(ids), np.array(weights, np.float32)
 
 
 def batches(data: ClipData, size: int, start: int, steps: int, workers: int) -> Iterator[Batch]:
@@ -179,11 +182,13 @@ def batches(data: ClipData, size: int, start: int, steps: int, workers: int) -> 
 
 
 def _collate(items: list[tuple[np.ndarray, ...]]) -> Batch:
-    stacked = [torch.from_numpy(np.stack(column)) for column in list(zip(*items, strict=True))[:5]]
+    pixels, masks, kinds, motion, words = (
+        torch.from_numpy(np.stack(column)) for column in list(zip(*items, strict=True))[:5]
+    )
     longest = max(len(item[5]) for item in items)
     dialogue = torch.zeros(len(items), longest, dtype=torch.long)
-    answers = torch.zeros(len(items), longest, dtype=torch.bool)
+    weights = torch.zeros(len(items), longest)
     for row, item in enumerate(items):
         dialogue[row, : len(item[5])] = torch.from_numpy(item[5])
-        answers[row, : len(item[6])] = torch.from_numpy(item[6])
-    return Batch(*stacked, dialogue, answers)
+        weights[row, : len(item[6])] = torch.from_numpy(item[6])
+    return Batch(pixels, masks, kinds, motion, words, dialogue, weights)

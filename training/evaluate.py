@@ -105,8 +105,8 @@ def _summary(found: Evidence) -> dict:
     heat, patches = np.concatenate(found.heat), np.concatenate(found.truth)
     return {
         "clips": len(found.yes),
-        "patch_auroc": float(roc_auc_score(patches, heat)),
-        "step_auroc": float(roc_auc_score(found.step_labels, found.step_scores)),
+        "patch_auroc": _auroc(patches, heat),
+        "step_auroc": _auroc(np.array(found.step_labels), np.array(found.step_scores)),
         "pointing_accuracy": float(np.mean(found.pointed)),
         "pointing_chance": float(np.mean(found.covered)),
         "yes_no_accuracy": float((truth == said).mean()),
@@ -121,6 +121,11 @@ def _summary(found: Evidence) -> dict:
         "trajectory_exact": _right(found.trajectory, str),
         "trajectory_chance": _most_frequent(found.trajectory, str),
     }
+
+
+def _auroc(truth: np.ndarray, scores: np.ndarray) -> float:
+    """Area under the ROC curve; not a number where all are of one kind, as they may be in a handful of clips."""
+    return float(roc_auc_score(truth, scores)) if truth.any() and not truth.all() else float("nan")
 
 
 def _kind(target: str) -> str:

@@ -21,9 +21,9 @@ def dice_loss(class_maps: Tensor, mask: Tensor, smooth: float = 1.0) -> Tensor:
     return 1 - (2 * (heat * mask).sum() + smooth) / (heat.sum() + mask.sum() + smooth)
 
 
-def answer_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Next-token cross-entropy: logits [N, V] at the positions before answer tokens, targets [N]."""
-    return F.cross_entropy(logits.float(), targets)
+def answer_loss(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    """Next-token cross-entropy: logits [N, V] at the positions before answer tokens, targets [N], weights [N]."""
+    return (F.cross_entropy(logits.float(), targets, reduction="none") * weights).sum() / weights.sum()
 
 
 def word_loss(logits: Tensor, words: Tensor) -> Tensor:

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from tvau_training.world import Actor, Clip, make_clip
 
 import tvau_runtime
 from tvau_runtime.errors import FrameError, TvauError
+from tvau_training.world import Actor, Clip, make_clip
 
 DEMO = Path(tvau_runtime.__file__).parent / "assets" / "demo.mp4"
 SEED = 129

@@ -15,7 +15,7 @@ from tvau_runtime.errors import ConfigError
 
 from .backbone_size import BackboneSize
 
-__all__ = ["RECIPES", "Recipe", "StageSettings", "read_recipe"]
+__all__ = ["RECIPES", "Recipe", "StageSettings", "Stages", "read_recipe"]
 
 RECIPES = Path(__file__).resolve().parent / "recipes"
 

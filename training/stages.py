@@ -42,6 +42,9 @@ class Stage(nn.Module):
         lora_rank: int,
     ) -> None:
         super().__init__()
+        self.text: Tensor
+        self.head: Tensor
+        self.tail: Tensor
         self.model, self.rate_hz = model.requires_grad_(False), rate_hz
         self.register_buffer("text", text, persistent=False)  # S_c, [2, D]
         self.register_buffer("head", torch.tensor(tokenizer.encode(HEAD)), persistent=False)
@@ -63,10 +66,8 @@ class Stage(nn.Module):
         positions = self.model.positions(len(self.head), steps, after, self.rate_hz).to(prompt.device)
         hidden, _ = self.model.backbone.language(prompt, positions.expand(-1, len(prompt), -1))
         before = hidden[:, -length - 1 : -1]  # the position before each token predicts it
-        return answer_loss(
-            self.model.backbone.logits(before[batch.answers]),
-            batch.dialogue[batch.answers],
-        )
+        said = batch.weights > 0
+        return answer_loss(self.model.backbone.logits(before[said]), batch.dialogue[said], batch.weights[said])
 
 
 class BackboneStage(Stage):
@@ -94,17 +95,17 @@ class BackboneStage(Stage):
             0, torch.tensor([0], device=kinds.device), 0.25
         )
         heads = list(zip(self.kind_heads, self.motion_heads, tapped[1:], strict=True))
-        kind = sum(F.cross_entropy(k(h).flatten(0, 1), kinds, weights) for k, _, h in heads)
+        kind = torch.stack([F.cross_entropy(k(h).flatten(0, 1), kinds, weights) for k, _, h in heads]).mean()
         there = kinds > 0
-        moved = sum(F.smooth_l1_loss(m(h).flatten(0, 1)[there], motion[there]) for _, m, h in heads)
+        moved = torch.stack([F.smooth_l1_loss(m(h).flatten(0, 1)[there], motion[there]) for _, m, h in heads]).mean()
         shows = words[:, 0] >= 0
         word = word_loss(self.model.backbone.logits(tokens.flatten(0, 1)[shows]), words[shows])
         answer = self.answer_loss(tokens.unflatten(0, (clips, steps)), None, batch)
         return {
             "answer": answer,
             "word": word,
-            "kind": 0.5 * kind / len(heads),
-            "motion": 2.0 * moved / len(heads),
+            "kind": 0.5 * kind,
+            "motion": 2.0 * moved,
         }
 
 

@@ -14,12 +14,6 @@ from typing import Any
 
 import torch
 from tqdm import tqdm
-from tvau_training.backbone_size import new_backbone
-from tvau_training.batches import Batch, ClipData, batches
-from tvau_training.recipe import RECIPES, Recipe, StageSettings, read_recipe
-from tvau_training.stages import STAGES, RaeStage, Stage
-from tvau_training.text import train_tokenizer
-from tvau_training.world import ANOMALIES, NORMALITIES, corpus
 
 from tvau_runtime.backends.base import ModelSpec
 from tvau_runtime.errors import ConfigError, TvauError
@@ -28,6 +22,12 @@ from tvau_runtime.model import checkpoint
 from tvau_runtime.model.backbone import default_taps
 from tvau_runtime.prompts import Prompts
 from tvau_runtime.tokenizer import TextTokenizer
+from tvau_training.backbone_size import new_backbone
+from tvau_training.batches import Batch, ClipData, batches
+from tvau_training.recipe import RECIPES, Recipe, StageSettings, read_recipe
+from tvau_training.stages import STAGES, RaeStage, Stage
+from tvau_training.text import train_tokenizer
+from tvau_training.world import ANOMALIES, NORMALITIES, corpus
 
 EXAMPLES = """\
 examples:

@@ -21,7 +21,8 @@ def find_model(model: str) -> Path:
             return directory
     embedded = sorted(p.parent.name for p in ASSETS.glob(f"*/{FILE_NAME}"))
     raise ModelError(
-        f"there is no model {model!r}: expected a directory with a {FILE_NAME}, or an embedded model ({', '.join(embedded) or 'none'})"
+        f"there is no model {model!r}: expected a directory with a {FILE_NAME}, or an embedded model "
+        f"({', '.join(embedded) or 'none'})"
     )
 
 

@@ -17,6 +17,7 @@ try:
     from transformers import DynamicCache
 
     from ..model import checkpoint
+    from ..model.tvau import TVAU
 except ImportError as error:
     raise BackendError(f"the torch engine needs torch and transformers ({error}): pip install 'tvau[torch]'") from error
 
@@ -37,7 +38,8 @@ class TorchBackend(Backend):
             raise BackendError(f"device {device} was asked for, but torch sees no CUDA device; use cpu or auto")
         if threads:
             torch.set_num_threads(threads)
-        self._model, manifest, self.tokenizer = checkpoint.load(directory, device=str(self._device))
+        self._opened: TVAU | None
+        self._opened, manifest, self.tokenizer = checkpoint.load(directory, device=str(self._device))
         backbone = self._model.backbone
         self.spec = ModelSpec(
             name=manifest.name,
@@ -92,9 +94,15 @@ class TorchBackend(Backend):
         return DynamicCache([(layer.keys[:, :, :length], layer.values[:, :, :length]) for layer in cache.layers])
 
     def close(self) -> None:
-        self._model = None
+        self._opened = None
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
+
+    @property
+    def _model(self) -> TVAU:
+        if self._opened is None:
+            raise BackendError("the engine is closed; open it again")
+        return self._opened
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
         return torch.tensor(array, dtype=torch.float32, device=self._device)

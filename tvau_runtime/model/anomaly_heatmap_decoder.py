@@ -56,7 +56,7 @@ class AnomalyHeatmapDecoder(nn.Module):
         Returns [n, 2, gh, gw], channel 0 normal, 1 abnormal, before the softmax.
         """
         text = F.normalize(text.to(self.weights.dtype), dim=-1)
-        maps = 0
+        maps = torch.zeros((), dtype=text.dtype, device=text.device)
         for weight, projection, hidden in zip(self.weights, self.projections, tapped, strict=True):
             projected = F.normalize(projection(hidden.to(self.weights.dtype)), dim=-1)  # V'_i
             maps = maps + weight * projected @ text.T  # eq. 5, summed as in eq. 6: n P 2

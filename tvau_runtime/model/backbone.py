@@ -32,9 +32,9 @@ class Backbone(nn.Module):
     grid: (gh, gw) patches of the fixed image size. taps: 1-based vision blocks; None takes `default_taps`.
     """
 
-    def __init__(self, model: nn.Module, grid: tuple[int, int], taps: tuple[int, ...] | None = None) -> None:
+    def __init__(self, model: Any, grid: tuple[int, int], taps: tuple[int, ...] | None = None) -> None:
         super().__init__()
-        self.model = model.requires_grad_(False).eval()
+        self.model: Any = model.requires_grad_(False).eval()
         vision = model.config.vision_config
         for name, wanted in (("patch_size", 14), ("temporal_patch_size", 2), ("spatial_merge_size", 2)):
             if getattr(vision, name) != wanted:

@@ -32,7 +32,7 @@ __all__ = ["build", "load", "load_backbone", "quiet", "save", "save_lora", "text
 AHD_FILE, RAE_FILE, LORA_DIRECTORY, TOKENIZER_FILE = "ahd.safetensors", "rae.safetensors", "lora", "tokenizer.json"
 
 
-def build(manifest: Manifest, model: nn.Module) -> TVAU:
+def build(manifest: Manifest, model: Any) -> TVAU:
     """A T-VAU with fresh AHD and RAE around a transformers Qwen2.5-VL, sized by it and the manifest."""
     grid = (manifest.image_size[0] // 14, manifest.image_size[1] // 14)
     backbone = Backbone(model, grid, manifest.taps)
@@ -41,7 +41,7 @@ def build(manifest: Manifest, model: nn.Module) -> TVAU:
     return TVAU(backbone, ahd, rae)
 
 
-def load_backbone(source: str | Path, dtype: torch.dtype = torch.float32) -> nn.Module:
+def load_backbone(source: str | Path, dtype: torch.dtype = torch.float32) -> Any:
     """A transformers `Qwen2_5_VLForConditionalGeneration` from a directory or a hub name. Raises `ModelError`."""
     transformers = _transformers()
     try:
@@ -131,7 +131,7 @@ def text_features(model: TVAU, tokenizer: TextTokenizer, prompts: Prompts) -> to
     )
 
 
-def _merge_lora(backbone: nn.Module, directory: Path) -> nn.Module:
+def _merge_lora(backbone: Any, directory: Path) -> Any:
     try:
         from peft import PeftModel, get_peft_model_state_dict
     except ImportError as error:

@@ -44,6 +44,9 @@ class RegionAnomalyEncoder(nn.Module):
         if class_maps.shape[1] < 2:
             raise ValueError("the RAE needs a window of at least two temporal patches")
         batch = class_maps.shape[0]
+        # What both classes share is nothing to the softmax (eq. 7), but large where prompts lie close together; it would
+        # drown what sets them apart.
+        class_maps = class_maps - class_maps.mean(dim=2, keepdim=True)
         difference = class_maps[:, 1:] - class_maps[:, :-1]  # eq. 9
         features = self.backbone(difference.to(self.base.dtype).flatten(0, 1))  # eq. 10: (B T'-1) C_h gh gw
         grid = F.adaptive_avg_pool2d(features, REGIONS).flatten(2).transpose(1, 2)  # (B T'-1) 9 C_h

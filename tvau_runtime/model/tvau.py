@@ -15,7 +15,7 @@ __all__ = ["TVAU"]
 
 
 class TVAU(nn.Module):
-    """Built from its parts; `checkpoint.py` knows how the parts are sized and loaded. Raises `ModelError` when they do not fit."""
+    """Built from its parts; `checkpoint.py` knows their sizes and files. Raises `ModelError` when they do not fit."""
 
     def __init__(self, backbone: Backbone, ahd: AnomalyHeatmapDecoder, rae: RegionAnomalyEncoder) -> None:
         super().__init__()

@@ -9,6 +9,8 @@ Knows nothing of text, prompts or heat maps.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -25,14 +27,21 @@ class VisionTower(nn.Module):
     taps: 1-based block numbers, ascending. Raises `ModelError` when grid or taps do not fit the tower.
     """
 
-    def __init__(self, visual: nn.Module, grid: tuple[int, int], taps: tuple[int, ...]) -> None:
+    def __init__(self, visual: Any, grid: tuple[int, int], taps: tuple[int, ...]) -> None:
         super().__init__()
+        self.raster: Tensor
+        self.cos: Tensor
+        self.sin: Tensor
+        self.gather: Tensor
+        self.back: Tensor
+        self.mask: Tensor | None
         depth, merge = len(visual.blocks), visual.spatial_merge_size
         if grid[0] % merge or grid[1] % merge:
             raise ModelError(f"image_size: the patch grid {grid} must be a multiple of the merge size {merge}")
         if not taps or min(taps) < 1 or max(taps) > depth:
             raise ModelError(f"taps {list(taps)} must lie in 1..{depth}, the backbone's vision depth")
-        self.visual, self.grid, self.taps = visual, grid, taps
+        self.visual: Any = visual  # nn.Module's attributes have no types
+        self.grid, self.taps = grid, taps
         self.full_attention = frozenset(visual.fullatt_block_indexes)
         device = visual.patch_embed.proj.weight.device
 
@@ -79,14 +88,14 @@ class VisionTower(nn.Module):
         groups = merger.ln_q(hidden).reshape(hidden.shape[0], -1, merger.hidden_size)
         return tapped, merger.mlp(groups)
 
-    def _attend(self, attention: nn.Module, x: Tensor, full: bool) -> Tensor:
+    def _attend(self, attention: Any, x: Tensor, full: bool) -> Tensor:
         n, patches, width = x.shape
         q, k, v = attention.qkv(x).reshape(n, patches, 3, attention.num_heads, -1).unbind(2)  # each [n, P, heads, head]
         q, k = self._rotate(q), self._rotate(k)
         mask = None
+        windows, longest = self.gather.shape
         if not full:
             # n P h d -> (n windows) longest h d
-            windows, longest = self.gather.shape
             q, k, v = (t[:, self.gather].flatten(0, 1) for t in (q, k, v))
             if self.mask is not None:
                 mask = self.mask.to(q.dtype).repeat(n, 1, 1, 1)
