@@ -51,6 +51,8 @@ class Batch:
     """float32 [B, T', 4 gh, 4 gw], share of each cell that is abnormal in either frame"""
     kinds: Tensor
     """int64 [B, T', P], raster order: 0 background, 1.. as in KINDS"""
+    ground: Tensor
+    """int64 [B, P], raster order: 0 neither, 1 road, 2 walkway, behind whoever stands there"""
     motion: Tensor
     """float32 [B, T', P, 2], how far the object moves within the pair, in frame sides, times 10 (x, y)"""
     words: Tensor
@@ -95,7 +97,7 @@ class ClipData(Dataset):
             split=self.split,
         )
         refine = self.anomalies and index >= self.refine_from
-        turns = anomaly_dialogue(clip, rng) if refine else normal_dialogue(clip, rng)[:NARRATION_TURNS]
+        turns = _some(anomaly_dialogue(clip, rng), rng) if refine else normal_dialogue(clip, rng)[:NARRATION_TURNS]
         ids, weights = encode_dialogue(turns, self._tokenizer)
         return (pack_clip(clip.frames, self.spec), *self._targets(clip), ids, weights)
 
@@ -119,6 +121,7 @@ class ClipData(Dataset):
         most = np.full((steps, rows, columns), 0.2, np.float32)
         most_merged = np.full((steps, rows // 2, columns // 2), 0.12, np.float32)
         height, width = clip.frames.shape[1:3]
+        ground = cv2.resize(clip.ground, (columns, rows), interpolation=cv2.INTER_NEAREST)
         for actor in clip.actors:
             ids = self._words(actor)
             for t in range(steps):
@@ -137,6 +140,7 @@ class ClipData(Dataset):
         return (
             masks,
             kinds.reshape(steps, -1),
+            ground.astype(np.int64).ravel(),
             motion.reshape(steps, -1, 2),
             words.reshape(steps, -1, MAX_WORDS),
         )
@@ -145,6 +149,15 @@ class ClipData(Dataset):
         tokenizer = self._tokenizer or TextTokenizer(self.path)
         ids = tokenizer.encode(" " + actor_words(actor))[:MAX_WORDS]
         return np.array(ids + [-1] * (MAX_WORDS - len(ids)))
+
+
+def _some(turns: list[Turn], rng: np.random.Generator) -> list[Turn]:
+    """All turns or, half of the time, some of them, still in order: people do not always ask the first question first."""
+    if rng.random() < 0.5:
+        return turns
+    keep = rng.random(len(turns)) < 0.5
+    keep[rng.integers(len(turns))] = True
+    return [turn for turn, kept in zip(turns, keep, strict=True) if kept]
 
 
 def pack_clip(frames: np.ndarray, spec: ModelSpec) -> np.ndarray:
@@ -182,13 +195,13 @@ def batches(data: ClipData, size: int, start: int, steps: int, workers: int) -> 
 
 
 def _collate(items: list[tuple[np.ndarray, ...]]) -> Batch:
-    pixels, masks, kinds, motion, words = (
-        torch.from_numpy(np.stack(column)) for column in list(zip(*items, strict=True))[:5]
+    pixels, masks, kinds, ground, motion, words = (
+        torch.from_numpy(np.stack(column)) for column in list(zip(*items, strict=True))[:6]
     )
-    longest = max(len(item[5]) for item in items)
+    longest = max(len(item[6]) for item in items)
     dialogue = torch.zeros(len(items), longest, dtype=torch.long)
     weights = torch.zeros(len(items), longest)
     for row, item in enumerate(items):
-        dialogue[row, : len(item[5])] = torch.from_numpy(item[5])
-        weights[row, : len(item[6])] = torch.from_numpy(item[6])
-    return Batch(pixels, masks, kinds, motion, words, dialogue, weights)
+        dialogue[row, : len(item[6])] = torch.from_numpy(item[6])
+        weights[row, : len(item[7])] = torch.from_numpy(item[7])
+    return Batch(pixels, masks, kinds, ground, motion, words, dialogue, weights)

@@ -1,7 +1,7 @@
 """What each stage trains, and its loss. `train.py` runs them all with one loop.
 
-backbone  everything in the backbone, from random weights, on normal life alone: dialogue, words of visual tokens, and two
-          dense heads (kind of object, motion) that are thrown away
+backbone  everything in the backbone, from random weights, on normal life alone: dialogue, words of visual tokens, and
+          dense heads (kind of object, ground behind it, motion) that are thrown away
 ahd       the AHD alone, on masks: focal + dice
 rae       the RAE and a LoRA adapter of the language model, on dialogue: narration first, then anomaly-focused refinement
 """
@@ -80,6 +80,7 @@ class BackboneStage(Stage):
         self.model.backbone.requires_grad_(True)
         width = self.model.backbone.vision_dim
         self.kind_heads = nn.ModuleList(nn.Linear(width, len(KINDS) + 1) for _ in self.model.backbone.taps[1:])
+        self.ground_heads = nn.ModuleList(nn.Linear(width, 3) for _ in self.model.backbone.taps[1:])
         self.motion_heads = nn.ModuleList(nn.Linear(width, 2) for _ in self.model.backbone.taps[1:])
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
@@ -96,6 +97,10 @@ class BackboneStage(Stage):
         )
         heads = list(zip(self.kind_heads, self.motion_heads, tapped[1:], strict=True))
         kind = torch.stack([F.cross_entropy(k(h).flatten(0, 1), kinds, weights) for k, _, h in heads]).mean()
+        ground = batch.ground[:, None].expand(-1, steps, -1).flatten()
+        lies = torch.stack(
+            [F.cross_entropy(g(h).flatten(0, 1), ground) for g, h in zip(self.ground_heads, tapped[1:], strict=True)]
+        ).mean()
         there = kinds > 0
         moved = torch.stack([F.smooth_l1_loss(m(h).flatten(0, 1)[there], motion[there]) for _, m, h in heads]).mean()
         shows = words[:, 0] >= 0
@@ -104,7 +109,8 @@ class BackboneStage(Stage):
         return {
             "answer": answer,
             "word": word,
-            "kind": 0.5 * kind,
+            "kind": kind,
+            "ground": lies,
             "motion": 2.0 * moved,
         }
 

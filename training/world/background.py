@@ -14,7 +14,7 @@ import numpy as np
 from .camera import Camera
 from .scene import MAP_REACH, Scene
 
-__all__ = ["dimmed", "noise_bank", "render_background"]
+__all__ = ["dimmed", "ground_labels", "noise_bank", "render_background"]
 
 _SIDES = {"grass": (88, 124, 66), "sand": (190, 170, 128), "gravel": (148, 142, 132), "a building": (150, 142, 134)}
 
@@ -47,6 +47,20 @@ def render_background(scene: Scene, rng: np.random.Generator) -> np.ndarray:
         elif surface == "grass":
             _draw_bushes(picture, camera, rng, (lo, hi))
     return dimmed(picture, scene.light.gain)
+
+
+def ground_labels(scene: Scene) -> np.ndarray:
+    """uint8 [H, W]: what the ground is at each pixel, actors and buildings left out: 0 neither, 1 road, 2 walkway."""
+    texels = 8.0
+    side = int(2 * MAP_REACH * texels)
+    ground = np.zeros((side, side), np.uint8)
+    for label, (lo, hi) in [(1, scene.road), *((2, walkway) for walkway in scene.walkways)]:
+        ground[max(0, round((lo + MAP_REACH) * texels)) : max(0, round((hi + MAP_REACH) * texels))] = label
+    to_ground = np.array([[1 / texels, 0, -MAP_REACH], [0, 1 / texels, -MAP_REACH], [0, 0, 0], [0, 0, 1]])
+    camera = scene.camera
+    return cv2.warpPerspective(
+        ground, camera.matrix @ to_ground, (camera.width, camera.height), flags=cv2.INTER_NEAREST
+    )
 
 
 def dimmed(picture: np.ndarray, gain: tuple[float, ...]) -> np.ndarray:

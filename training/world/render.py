@@ -15,7 +15,7 @@ import numpy as np
 from tvau_runtime.errors import ConfigError
 
 from .anomalies import add_anomaly
-from .background import dimmed, noise_bank, render_background
+from .background import dimmed, ground_labels, noise_bank, render_background
 from .camera import NEAREST, Camera
 from .cast import Cast, Plan
 from .dialogue import anomaly_dialogue
@@ -75,7 +75,9 @@ def make_clip(
         frames, objects = _render(scene, plans, rng)
         actors = _label(plans, objects)
         if _shown_well(actors, len(wanted), objects, long=times[-1] > 6):
-            clip = Clip(frames, objects, actors, float(rate_hz), int(seed), split, scene.environment)
+            clip = Clip(
+                frames, objects, actors, float(rate_hz), int(seed), split, scene.environment, ground_labels(scene)
+            )
             return replace(clip, dialogue=tuple(anomaly_dialogue(clip)))
     raise ConfigError(
         f"no clip of {length} frames at {rate_hz:g} Hz with the anomalies {anomalies or anomaly} could be arranged; "

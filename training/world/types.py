@@ -73,6 +73,7 @@ class Clip:
 
     frames: uint8 [T, H, W, 3], RGB. objects: uint8 [T, H, W], the id of the actor that a pixel shows, 0 for the background.
     actors: all that are visible in at least one frame. environment: the scene in words.
+    ground: uint8 [H, W], what lies there, behind whoever stands in front: 0 neither, 1 road, 2 walkway.
     dialogue: the questions of an operator, in their usual order, with the true answers.
     """
 
@@ -83,6 +84,7 @@ class Clip:
     seed: int
     split: str
     environment: str
+    ground: np.ndarray = field(repr=False)
     dialogue: tuple[Turn, ...] = field(default=(), repr=False)
 
     @property

@@ -31,12 +31,11 @@ MAX_SCORES = 20_000
 class Recorder:
     """Takes in frames and updates in order and writes as they come. Both may come from different threads.
 
-    update_period_s: least time between two UPDATE lines of an event. fps: rate of the overlay video.
+    fps: rate of the overlay video.
     """
 
-    def __init__(self, folder: Path, fps: float, update_period_s: float) -> None:
+    def __init__(self, folder: Path, fps: float) -> None:
         self._folder, self._fps = folder, fps
-        self._update_period_ns = round(update_period_s * 1e9)
         self._video: cv2.VideoWriter | None = None
         self._video_size = (0, 0)
         self._events_file = (folder / "events.jsonl").open("w", encoding="utf-8", errors="replace")
@@ -45,7 +44,6 @@ class Recorder:
         self._scores_csv.writerow(["frame", "time_s", "score"])
         self._heatmap: Heatmap | None = None
         self._warm: dict[str, AnomalyEvent] = {}
-        self._told_ns: dict[str, int] = {}
         self._book = PictureBook()
         self._lock = threading.Lock()
         self.start_ns = self.last_ns = 0
@@ -89,7 +87,7 @@ class Recorder:
                 self.heatmaps += 1
                 self.windows += update.window is not None
                 stamp_ns = update.step.stamps_ns[1]
-                self._warm = {event.id: event for event in update.events if event.phase is not Phase.END}
+                self._warm = {event.id: event for event in update.warm}
                 boxes = {event.id: event.box for event in self._warm.values()}
                 self._book.add_step(update.frame.rgb, update.step.heatmap, stamp_ns, boxes)
                 self._add_score(self._seconds(stamp_ns), update.step.heatmap.score)
@@ -159,17 +157,7 @@ class Recorder:
         self._book.add_event(event)
         if event.id in self._warm and event.phase is not Phase.END:
             self._warm[event.id] = event  # words for a box that is shown
-        before = self.events.get(event.id)
-        words_are_new = before is not None and (before.label, before.description) != (event.label, event.description)
-        due = (
-            event.end_ns - self._told_ns.get(event.id, event.end_ns - self._update_period_ns) >= self._update_period_ns
-        )
         self.events[event.id] = dataclasses.replace(event, track=())
-        if event.phase is Phase.UPDATE and not due and not words_are_new:
-            return
-        self._told_ns[event.id] = event.end_ns
-        if event.phase is Phase.END:
-            self._told_ns.pop(event.id, None)
         self._events_file.write(json.dumps(event_record(event, self.start_ns), ensure_ascii=False) + "\n")
         self._events_file.flush()  # so that others can follow the file
 

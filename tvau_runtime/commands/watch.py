@@ -82,11 +82,9 @@ def run(args: argparse.Namespace) -> int:
     with VideoReader(args.video) as reader:
         folder = Path(args.out) if args.out else Path("out") / _name_of(args.video)
         check_folder(folder, force=args.force)  # before the model is loaded, which takes a while
-        # The overlay follows every heat map; the recorder thins the UPDATEs out to the period that was asked for.
-        every = dataclasses.replace(config.events, update_period_s=0.0)
-        with open_with_prompts(dataclasses.replace(config, events=every), prompts) as pipeline:
+        with open_with_prompts(config, prompts) as pipeline:
             prepare_folder(folder)
-            recorder = Recorder(folder, reader.info.fps or ASSUMED_FPS, config.events.update_period_s)
+            recorder = Recorder(folder, reader.info.fps or ASSUMED_FPS)
             return _Watch(reader, pipeline, recorder, folder, config).run(args.max_frames)
 
 
