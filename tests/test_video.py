@@ -224,3 +224,9 @@ def test_a_failing_codec_ends_the_video_with_a_report(monkeypatch, tmp_path):
     video, frames = read(path)
     assert len(frames) == 3
     assert "codec trouble" in video.problem
+
+
+def test_a_name_that_is_not_utf8_is_refused(tmp_path):
+    path = str(tmp_path / "clip\udcff.mp4")
+    with pytest.raises(FrameError, match="not valid UTF-8"):
+        VideoReader(path)

@@ -137,6 +137,10 @@ class VideoReader:
 def _open(source: str) -> cv2.VideoCapture:
     # FFmpeg, which reads this at its first use, writes a line for every damaged block to stderr; `problem` sums up.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    try:
+        source.encode("utf-8")
+    except UnicodeEncodeError:  # OpenCV would take the whole process down
+        raise FrameError(f"the name {source!r} is not valid UTF-8, which OpenCV needs; rename the file") from None
     device = source.isdecimal()
     path = Path(source).expanduser()
     if not device and "://" not in source:
