@@ -21,6 +21,7 @@ from tvau_training.losses import dice_loss, focal_loss, word_loss
 from tvau_training.recipe import read_recipe
 
 STAGE = {"steps": 3, "batch": 2, "learning_rate": 1.0e-3}
+CACHED = {**STAGE, "cache": 2}
 MINI = {
     "name": "mini",
     "seed": 5,
@@ -34,7 +35,7 @@ MINI = {
     },
     "rae_conv_widths": [4, 4, 4],
     "lora_rank": 2,
-    "stages": {"backbone": STAGE, "ahd": STAGE, "rae": STAGE},
+    "stages": {"backbone": STAGE, "ahd": CACHED, "rae": CACHED},
 }  # fmt: skip
 
 
@@ -239,3 +240,16 @@ def test_the_learning_rate_rises_and_falls():
     assert max(rates) == rates[10] == 1.0
     assert all(a > b for a, b in itertools.pairwise(rates[10:]))
     assert rates[-1] < 0.01
+
+
+@pytest.mark.parametrize(
+    ("target", "kind"),
+    [
+        ("a person with a red top running", "person running"),
+        ("a person with an orange top riding a bicycle on the walkway", "person riding a bicycle on the walkway"),
+        ("an orange van driving on the walkway", "van driving on the walkway"),
+        ("nothing abnormal", "nothing abnormal"),
+    ],
+)
+def test_kinds_are_compared_without_colours(target, kind):
+    assert evaluate._kind(target) == kind

@@ -6,7 +6,7 @@ Item k of a stage is drawn from seed k, so that a run that stops and resumes see
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import cv2
@@ -61,6 +61,9 @@ class Batch:
     """int64 [B, S], token ids, padded behind"""
     weights: Tensor
     """float32 [B, S], how much each of them counts as something to say: 1 in all for each answer, 0 for questions"""
+
+    def to(self, device: torch.device) -> Batch:
+        return Batch(*(getattr(self, field.name).to(device) for field in fields(self)))
 
 
 class ClipData(Dataset):

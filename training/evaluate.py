@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections import Counter
 from dataclasses import dataclass, field
@@ -130,8 +131,8 @@ def _auroc(truth: np.ndarray, scores: np.ndarray) -> float:
 
 def _kind(target: str) -> str:
     """What it is and does, without colour: "a person with a red top running" -> "person running"."""
-    words = target.split()
-    return " ".join([words[1] if len(words) == 5 else "", *words[-3:]]) if len(words) > 3 else target
+    found = re.fullmatch(r"an? (?:person with an? \w+ top|\w+ (\w+)) (.+)", target)
+    return f"{found[1] or 'person'} {found[2]}" if found else target
 
 
 def _origin(trajectory: str) -> str:

@@ -22,17 +22,24 @@ RECIPES = Path(__file__).resolve().parent / "recipes"
 
 @dataclass(frozen=True)
 class StageSettings:
-    """One stage. warmup: share of the steps with rising learning rate; from there it falls as a cosine to nothing."""
+    """One stage. warmup: share of the steps with rising learning rate; from there it falls as a cosine to nothing.
+
+    cache: so many batches are drawn once, seen by the frozen part of the model once, and gone through again and again; 0
+    draws fresh ones for every step.
+    """
 
     steps: int
     batch: int
     learning_rate: float
     weight_decay: float = 0.0
     warmup: float = 0.05
+    cache: int = 0
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.batch < 1 or self.learning_rate <= 0 or not 0 <= self.warmup < 1:
-            raise ConfigError(f"a stage needs steps, batch >= 1, learning_rate > 0 and warmup in 0..1, got {self}")
+        if min(self.steps, self.batch) < 1 or self.cache < 0 or self.learning_rate <= 0 or not 0 <= self.warmup < 1:
+            raise ConfigError(
+                f"a stage needs steps, batch >= 1, cache >= 0, learning_rate > 0 and warmup in 0..1, got {self}"
+            )
 
 
 @dataclass(frozen=True)

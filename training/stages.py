@@ -54,8 +54,12 @@ class Stage(nn.Module):
     def prepare(self, lora_rank: int) -> None:
         """Adds what the stage needs and frees what it trains."""
 
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """The terms whose sum is minimised."""
+    def see(self, batch: Batch) -> tuple[Tensor, ...]:
+        """What the frozen part of the model makes of the pixels: it is the same at every step, and may be kept."""
+        return (batch.pixels,)
+
+    def losses(self, seen: tuple[Tensor, ...], batch: Batch) -> dict[str, Tensor]:
+        """The terms whose sum is minimised, from what `see` gave. The batch's pixels may be gone by then."""
         raise TypeError(f"{type(self).__name__} has no losses")
 
     def answer_loss(self, visual: Tensor, class_maps: Tensor | None, batch: Batch) -> Tensor:
@@ -83,9 +87,10 @@ class BackboneStage(Stage):
         self.ground_heads = nn.ModuleList(nn.Linear(width, 3) for _ in self.model.backbone.taps[1:])
         self.motion_heads = nn.ModuleList(nn.Linear(width, 2) for _ in self.model.backbone.taps[1:])
 
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
-        clips, steps = batch.pixels.shape[:2]
-        tapped, tokens = self.model.backbone.encode(batch.pixels.flatten(0, 1))
+    def losses(self, seen: tuple[Tensor, ...], batch: Batch) -> dict[str, Tensor]:
+        (pixels,) = seen
+        clips, steps = pixels.shape[:2]
+        tapped, tokens = self.model.backbone.encode(pixels.flatten(0, 1))
         kinds, motion, words = (
             batch.kinds.flatten(),
             batch.motion.flatten(0, 2),
@@ -122,10 +127,13 @@ class AhdStage(Stage):
         self.model.ahd.requires_grad_(True)
         self.model.ahd.calibrate(self.text)
 
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
-        with torch.no_grad():
-            tapped, _ = self.model.backbone.encode(batch.pixels.flatten(0, 1))
-        maps = self.model.ahd(tapped, self.text, self.model.backbone.grid)
+    @torch.no_grad()
+    def see(self, batch: Batch) -> tuple[Tensor, ...]:
+        tapped, _ = self.model.backbone.encode(batch.pixels.flatten(0, 1))
+        return tuple(hidden.half() for hidden in tapped)
+
+    def losses(self, seen: tuple[Tensor, ...], batch: Batch) -> dict[str, Tensor]:
+        maps = self.model.ahd(list(seen), self.text, self.model.backbone.grid)
         maps = F.interpolate(maps, scale_factor=MASK_SCALE, mode="bilinear", align_corners=False)
         masks = batch.masks.flatten(0, 1)
         return {"focal": 5.0 * focal_loss(maps, masks), "dice": dice_loss(maps, masks)}
@@ -134,7 +142,7 @@ class AhdStage(Stage):
 class RaeStage(Stage):
     """Stage 2 of the method."""
 
-    narration = 0.25
+    narration = 0.1
 
     def prepare(self, lora_rank: int) -> None:
         from peft import LoraConfig, get_peft_model
@@ -146,17 +154,14 @@ class RaeStage(Stage):
             self.adapter: Any = get_peft_model(language.language_model, settings)
         language.language_model = self.adapter
 
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
+    @torch.no_grad()
+    def see(self, batch: Batch) -> tuple[Tensor, ...]:
         clips, steps = batch.pixels.shape[:2]
-        with torch.no_grad():
-            tokens, maps = self.model.encode(batch.pixels.flatten(0, 1), self.text)
-        return {
-            "answer": self.answer_loss(
-                tokens.unflatten(0, (clips, steps)),
-                maps.unflatten(0, (clips, steps)),
-                batch,
-            )
-        }
+        tokens, maps = self.model.encode(batch.pixels.flatten(0, 1), self.text)
+        return tokens.unflatten(0, (clips, steps)), maps.unflatten(0, (clips, steps))
+
+    def losses(self, seen: tuple[Tensor, ...], batch: Batch) -> dict[str, Tensor]:
+        return {"answer": self.answer_loss(*seen, batch)}
 
     def save_adapter(self, directory: Path) -> None:
         """Writes the adapter into a checkpoint directory and takes it off the language model, which is then as it was before."""

@@ -9,6 +9,7 @@ import math
 import os
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -118,13 +119,9 @@ class Run:
             step, spent = self.state["step"], self.state["seconds"].get(name, 0.0)
             stage.load_state_dict(self.state["stage_model"])
             optimizer.load_state_dict(self.state["optimizer"])
-        data = ClipData(
-            self.recipe, self.spec(), self.tokenizer_file, anomalies=stage.anomalies,
-            refine_from=int(stage.narration * settings.steps) * settings.batch,
-        )  # fmt: skip
         begun = saved = time.monotonic()
         bar = tqdm(
-            batches(data, settings.batch, step, settings.steps, self.workers),
+            self._batches(stage, settings, step),
             desc=name, total=settings.steps, initial=step, unit="step", dynamic_ncols=True,
         )  # fmt: skip
 
@@ -134,23 +131,14 @@ class Run:
 
         try:
             with (self.out / "log.jsonl").open("a", encoding="utf-8") as log:
-                for batch in bar:
+                for seen, batch in bar:
                     rate = learning_rate(settings, step)
-                    terms = _step(stage, batch, optimizer, free, rate, self.device)
+                    terms = _step(stage, seen, batch, optimizer, free, rate)
                     step += 1
                     bar.set_postfix({k: f"{v:.3f}" for k, v in terms.items()}, refresh=False)
                     if step % 10 == 0 or step == settings.steps:
-                        log.write(
-                            json.dumps(
-                                {
-                                    "stage": name,
-                                    "step": step,
-                                    "learning_rate": rate,
-                                    **terms,
-                                }
-                            )
-                            + "\n"
-                        )
+                        line = {"stage": name, "step": step, "learning_rate": rate, **terms}
+                        log.write(json.dumps(line) + "\n")
                         log.flush()
                     if time.monotonic() - saved > self.save_every_s:
                         save()
@@ -162,6 +150,31 @@ class Run:
             bar.close()
         save()
         return stage
+
+    def _batches(
+        self, stage: Stage, settings: StageSettings, start: int
+    ) -> Iterator[tuple[tuple[torch.Tensor, ...], Batch]]:
+        """What the stage sees, and the batch, for every step from `start` on; step k's is the same in every run."""
+        drawn = settings.cache or settings.steps
+        narrated = int(stage.narration * drawn)
+        data = ClipData(
+            self.recipe, self.spec(), self.tokenizer_file, anomalies=stage.anomalies,
+            refine_from=narrated * settings.batch,
+        )  # fmt: skip
+        fresh = batches(data, settings.batch, 0 if settings.cache else start, drawn, self.workers)
+        moved = (batch.to(self.device) for batch in fresh)
+        if not settings.cache:
+            yield from ((stage.see(batch), batch) for batch in moved)
+            return
+        kept = [
+            (stage.see(batch), dataclasses.replace(batch, pixels=batch.pixels[:0]))
+            for batch in tqdm(moved, desc="frozen features", total=drawn, unit="batch", dynamic_ncols=True)
+        ]
+        for step in range(start, settings.steps):
+            first, last = (0, narrated) if step < int(stage.narration * settings.steps) else (narrated, drawn)
+            turn, place = divmod(step, last - first)
+            order = torch.randperm(last - first, generator=torch.Generator().manual_seed(self.recipe.seed + turn))
+            yield kept[first + int(order[place])]
 
     def finish(self, name: str, stage: Stage) -> None:
         """Closes a stage; its trained parts stay in the model, what only training needed goes."""
@@ -206,16 +219,15 @@ def learning_rate(settings: StageSettings, step: int) -> float:
 
 def _step(
     stage: Stage,
+    seen: tuple[torch.Tensor, ...],
     batch: Batch,
     optimizer: torch.optim.Optimizer,
     free: list,
     rate: float,
-    device: torch.device,
 ) -> dict[str, float]:
-    batch = Batch(*(getattr(batch, f.name).to(device) for f in dataclasses.fields(batch)))
     for group in optimizer.param_groups:
         group["lr"] = rate
-    terms = stage.losses(batch)
+    terms = stage.losses(seen, batch)
     loss = torch.stack(list(terms.values())).sum()
     if not torch.isfinite(loss):
         raise ConfigError("the loss is no longer finite; lower the stage's learning_rate in the recipe")
@@ -235,7 +247,7 @@ def _write(state: dict[str, Any], path: Path) -> None:
 
 def _scaled(recipe: Recipe, scale: float) -> Recipe:
     stages = {
-        f.name: dataclasses.replace(s, steps=max(1, round(s.steps * scale)))
+        f.name: dataclasses.replace(s, steps=max(1, round(s.steps * scale)), cache=round(s.cache * scale))
         for f in dataclasses.fields(recipe.stages)
         if (s := getattr(recipe.stages, f.name))
     }
