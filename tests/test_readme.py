@@ -29,7 +29,9 @@ def test_every_parameter_stands_in_the_table_with_its_default():
 
 
 def test_every_file_that_is_linked_or_run_exists():
-    named = re.findall(r"\]\(([^)#:]+)\)", README) + re.findall(r"python3? ((?:training|ros2_ws|benchmarks)/\w+\.py)", README)
+    named = re.findall(r"\]\(([^)#:]+)\)", README) + re.findall(
+        r"python3? ((?:training|ros2_ws|benchmarks)/\w+\.py)", README
+    )
     assert named
     assert [name for name in named if not (ROOT / name).exists()] == []
 

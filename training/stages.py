@@ -161,7 +161,8 @@ class RaeStage(Stage):
         return tokens.unflatten(0, (clips, steps)), maps.unflatten(0, (clips, steps))
 
     def losses(self, seen: tuple[Tensor, ...], batch: Batch) -> dict[str, Tensor]:
-        return {"answer": self.answer_loss(*seen, batch)}
+        tokens, maps = seen
+        return {"answer": self.answer_loss(tokens, maps, batch)}
 
     def save_adapter(self, directory: Path) -> None:
         """Writes the adapter into a checkpoint directory and takes it off the language model, which is then as it was before."""

@@ -1,0 +1,125 @@
+"""A camera source and the tvau node on it.
+
+    ros2 launch tvau camera.launch.py                                      the built-in demo scene
+    ros2 launch tvau camera.launch.py source:=topic image_topic:=/front/image_raw camera:=front
+    ros2 launch tvau camera.launch.py source:=file path:=clip.mp4 loop:=false rviz:=true
+    ros2 launch tvau camera.launch.py source:=rtsp path:=rtsp://192.168.0.10/stream
+
+`ros2 launch tvau camera.launch.py --show-args` lists the arguments. For several cameras give their names and topics in
+a params_file and use source:=topic.
+"""
+
+# Where ROS is not installed, pyright takes this folder for the package `launch`.
+# pyright: reportMissingImports=false, reportAttributeAccessIssue=false
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
+from launch.conditions import IfCondition, UnlessCondition
+from launch.events.process import ProcessExited
+from launch.substitutions import EqualsSubstitution, LaunchConfiguration
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+
+from launch import LaunchContext, LaunchDescription
+
+BESIDE = Path(__file__).parent
+ARGUMENTS = {
+    "source": ("demo", "Where the images come from.", ["demo", "topic", "file", "device", "rtsp"]),
+    "path": ("", "The file, the device's number or path, or the stream's URL, for those sources.", None),
+    "camera": (
+        "",
+        "Name of the camera, a part of topic names; empty is camera, or with topic what params_file says.",
+        None,
+    ),
+    "image_topic": ("", "Image topic, for source:=topic; empty takes <camera>/image_raw.", None),
+    "params_file": (str(BESIDE / "params.yaml"), "Parameters of both nodes.", None),
+    "model": ("", "Checkpoint: the name of an embedded one, or a directory; empty takes what params_file says.", None),
+    "namespace": ("", "Namespace of both nodes.", None),
+    "use_sim_time": ("false", "Take the time from /clock.", ["true", "false"]),
+    "log_level": ("info", "Least severity that is logged.", ["debug", "info", "warn", "error", "fatal"]),
+    "rate": ("0.0", "Frames per second of the source; 0 takes its own.", None),
+    "loop": ("true", "Play a file or the demo again and again.", ["true", "false"]),
+    "rviz": ("false", "Show overlay and heat map in RViz.", ["true", "false"]),
+}
+"""Default, description and choices."""
+
+
+def start(context: LaunchContext) -> list:
+    """The nodes, once the arguments are known: what is not given is left to params_file."""
+
+    def given(name: str) -> str:
+        return LaunchConfiguration(name).perform(context)
+
+    common = {"use_sim_time": ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)}
+    params_file, log_level = given("params_file"), ["--ros-args", "--log-level", given("log_level")]
+    if not Path(params_file).is_file():
+        raise RuntimeError(f"params_file must be a YAML file, but there is none at '{params_file}'")
+    tvau: dict = dict(common)
+    if given("model"):
+        tvau["engine.model"] = ParameterValue(LaunchConfiguration("model"), value_type=str)
+    name = given("camera") or "camera"
+    if given("source") != "topic":
+        tvau |= {"cameras": [name], "image_topics": [f"{name}/image_raw"], "reliability": "reliable"}
+    elif given("camera") or given("image_topic"):
+        tvau |= {"cameras": [name], "image_topics": [given("image_topic")]}
+    camera = {
+        **common,
+        "source": given("source"),
+        "path": ParameterValue(LaunchConfiguration("path"), value_type=str),
+        "rate_hz": ParameterValue(LaunchConfiguration("rate"), value_type=float),
+        "loop": ParameterValue(LaunchConfiguration("loop"), value_type=bool),
+    }
+    is_topic = EqualsSubstitution(LaunchConfiguration("source"), "topic")
+    return [
+        Node(
+            package="tvau",
+            executable="tvau_node",
+            name="tvau",
+            namespace=given("namespace"),
+            parameters=[params_file, tvau],
+            arguments=log_level,
+            output="screen",
+            on_exit=Shutdown(reason="the tvau node has ended"),
+        ),
+        Node(
+            package="tvau",
+            executable="tvau_camera",
+            name=name,
+            namespace=given("namespace"),
+            parameters=[params_file, camera],
+            arguments=log_level,
+            output="screen",
+            condition=UnlessCondition(is_topic),
+            on_exit=end_if_failed,
+        ),
+        Node(
+            package="rviz2",
+            executable="rviz2",
+            namespace=given("namespace"),
+            arguments=["-d", str(BESIDE / "tvau.rviz")],
+            remappings=[
+                ("/tvau/camera/overlay", f"tvau/{name}/overlay"),
+                ("/tvau/camera/heatmap", f"tvau/{name}/heatmap"),
+                ("/camera/image_raw", given("image_topic") or f"{name}/image_raw"),
+            ],
+            parameters=[common],
+            output="log",
+            condition=IfCondition(LaunchConfiguration("rviz")),
+        ),
+    ]
+
+
+def end_if_failed(event: ProcessExited, _: LaunchContext) -> Shutdown | None:
+    """A camera that has played its file to the end leaves the tvau node running; one that cannot play ends all."""
+    return Shutdown(reason="the camera node has failed") if event.returncode else None
+
+
+def generate_launch_description() -> LaunchDescription:
+    arguments = [
+        DeclareLaunchArgument(name, default_value=default, description=description, choices=choices)
+        for name, (default, description, choices) in ARGUMENTS.items()
+    ]
+    return LaunchDescription([*arguments, OpaqueFunction(function=start)])

@@ -1,0 +1,56 @@
+"""An executor with a pool of threads that can be brought to rest: it knows when the last callback has ended.
+
+rclpy's own MultiThreadedExecutor leaves callbacks running when it is shut down, which then fail on what is gone.
+"""
+
+from __future__ import annotations
+
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+
+from rclpy.context import Context
+from rclpy.exceptions import InvalidHandle
+from rclpy.executors import (
+    ConditionReachedException,
+    Executor,
+    ExternalShutdownException,
+    ShutdownException,
+    TimeoutException,
+)
+from rclpy.logging import get_logger
+from rclpy.task import Task
+
+__all__ = ["PoolExecutor"]
+
+
+class PoolExecutor(Executor):
+    """threads: callbacks that may run at the same time, as far as their callback groups let them.
+
+    A callback that raises is logged with its traceback, and the others go on.
+    """
+
+    def __init__(self, threads: int, *, context: Context | None = None) -> None:
+        super().__init__(context=context)
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="callback")
+
+    def spin_once(self, timeout_sec: float | None = None) -> None:
+        try:
+            task, _, _ = self.wait_for_ready_callbacks(timeout_sec=timeout_sec)
+        except (ConditionReachedException, ExternalShutdownException, ShutdownException, TimeoutException):
+            return
+        except InvalidHandle:
+            return  # something was destroyed while it was looked at
+        self._pool.submit(_execute, task)
+
+    def shutdown(self, timeout_sec: float | None = None) -> bool:
+        """Waits for the callbacks that run, however long they take, and frees the rest."""
+        self._pool.shutdown(wait=True)
+        return super().shutdown(timeout_sec)
+
+
+def _execute(task: Task) -> None:
+    task()
+    error = task.exception()
+    if error is not None and not isinstance(error, InvalidHandle):  # what it was to answer to may be gone
+        text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        get_logger("tvau").error(f"a callback failed, which is a defect: {text}")
