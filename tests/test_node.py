@@ -153,6 +153,22 @@ def test_nobody_looks_no_overlay(peer, watch):
     assert published == []
 
 
+def test_detections(peer, watch):
+    detection = pytest.importorskip("vision_msgs.msg", reason="vision_msgs comes with a ROS installation")
+    node = watch(**ALWAYS)
+    detections = listen(peer, node, detection.Detection2DArray, "camera/detections")
+    events = listen(peer, node, AnomalyEvent, "camera/events")
+    stamps = stream(peer, 2)
+    wait_for(lambda: detections and events, "a step")
+    assert stamp_s(detections[0]) == stamps[1]
+    event = events[0]
+    found = {one.id: one for one in detections[0].detections}[event.id]
+    assert found.bbox.center.position.x - found.bbox.size_x / 2 == pytest.approx(event.box.x_min, abs=1e-3)
+    assert found.bbox.center.position.y + found.bbox.size_y / 2 == pytest.approx(event.box.y_max, abs=1e-3)
+    assert found.results[0].hypothesis.class_id == "anomaly"
+    assert found.results[0].hypothesis.score == pytest.approx(event.score, abs=1e-6)
+
+
 def test_two_cameras_on_one_model_raw_and_compressed(peer, watch):
     node = watch(cameras=["left", "right"], image_topics=["", "/yard/image/compressed"])
     scores = {name: listen(peer, node, AnomalyScore, f"{name}/score") for name in ("left", "right")}
@@ -345,6 +361,13 @@ def test_bad_parameters_are_told_in_one_line(peer, watch, parameters, text):
     assert len(logged(node, text)) == 1
     assert "\n" not in logged(node, text)[0]
     assert peer.state("tvau") == "unconfigured"
+
+
+def test_a_failed_configure_leaves_nothing_behind(peer, watch):
+    node = watch(**{"qos_overrides./tvau/camera/events.publisher.reliability": "so so"})
+    assert logged(node, "cannot configure")
+    assert not [p.topic_name for p in node.publishers if p.topic_name.startswith("/tvau/camera/")]
+    assert not [s.srv_name for s in node.services if s.srv_name.endswith("query")]
 
 
 def test_live_parameters(peer, watch):
@@ -583,7 +606,8 @@ def process(tiny, tmp_path):
         one.wait()
 
 
-def test_sigterm_ends_events_and_process(peer, process):
+def test_signals_end_events_and_process(peer, process):
+    """More than one, as at a Ctrl-C under `ros2 launch`."""
     arguments = [
         part for name, value in {**ALWAYS, **QUIET}.items() for part in ("-p", f"{name}:={str(value).lower()}")
     ]
@@ -592,6 +616,7 @@ def test_sigterm_ends_events_and_process(peer, process):
     wait_for(lambda: peer.count_publishers("/tvau/camera/events"), "the node", 60)
     stream(peer, 8)
     wait_for(lambda: events, "a START")
+    running.send_signal(signal.SIGINT)
     running.send_signal(signal.SIGTERM)
     wait_for(lambda: {e.id for e in events} == {e.id for e in events if e.phase == AnomalyEvent.END}, "ENDs")
     assert running.wait(30) == 0

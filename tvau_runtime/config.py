@@ -124,10 +124,10 @@ class EventConfig(Validated):
     """When a warm region of the heat map becomes an event, and when that event is over."""
 
     on_threshold: float = option(
-        0.6, "A region starts an event once its peak is at least this (0..1).", minimum=0.0, maximum=1.0, live=True
+        0.9, "A region starts an event once its peak is at least this (0..1).", minimum=0.0, maximum=1.0, live=True
     )
     off_threshold: float = option(
-        0.4, "An event goes on while its region's peak is at least this (0..1).", minimum=0.0, maximum=1.0, live=True
+        0.7, "An event goes on while its region's peak is at least this (0..1).", minimum=0.0, maximum=1.0, live=True
     )
     min_duration_s: float = option(
         0.5, "A region must stay warm this long before START is published (s).", minimum=0.0, maximum=600.0, live=True

@@ -5,6 +5,7 @@ Converts and publishes; the model is behind `submit`. Knows no services, paramet
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -54,47 +55,37 @@ class CameraPort:
         self._last_came = self._last_warned = self._last_complained = 0.0  # monotonic, s
         self._stamp_is_missing = self._is_changing_type = False
         self._last_stamp_ns = 0
+        self._subscribing = threading.RLock()
+        self._heatmap: Any = None
+        self._overlay: Any = None
+        self._score: Any = None
+        self._events: Any = None
+        self._detections: Any = None
         try:
             self.topic = node.resolve_topic_name(config.topic(name))
             self._make_publishers()
         except Exception as error:  # for a bad QoS override rclpy raises whatever its own code meets
+            self.destroy()
             raise ConfigError(f"camera '{name}': {error}") from error
 
     def open(self) -> None:
         """Subscribes. Raises `ConfigError` for a QoS override that cannot be used."""
-        kind = CompressedImage if self._is_compressed() else Image
-        reliable = self._config.reliability == "reliable"
-        qos = QoSProfile(
-            history=HistoryPolicy.KEEP_LAST,
-            depth=self._config.queue_depth,
-            reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
-        )
-        try:
-            self._subscription = self._node.create_subscription(
-                kind,
-                self.topic,
-                self._receive,
-                qos,
-                callback_group=self._group,
-                qos_overriding_options=self._given_overrides(),
-            )
-        except Exception as error:  # as above
-            raise ConfigError(f"camera '{self.name}': {error}") from error
-        self._is_changing_type = False
-        self._last_came = self._last_warned = time.monotonic()
-        self._node.get_logger().info(f"camera '{self.name}': listening to {self.topic} ({kind.__name__})")
+        with self._subscribing:
+            self._subscribe()
 
     def close(self) -> None:
         """Unsubscribes."""
-        self._is_changing_type = False
-        if self._subscription is not None:
-            self._node.destroy_subscription(self._subscription)
-            self._subscription = None
+        with self._subscribing:
+            self._is_changing_type = False
+            if self._subscription is not None:
+                self._node.destroy_subscription(self._subscription)
+                self._subscription = None
 
     def destroy(self) -> None:
         """Removes the output topics, once the last events have arrived."""
         self.close()
-        self._events.wait_for_all_acked(Duration(seconds=ACKNOWLEDGED_S))
+        if self._events is not None:
+            self._events.wait_for_all_acked(Duration(seconds=ACKNOWLEDGED_S))
         for publisher in (self._heatmap, self._overlay, self._score, self._events, self._detections):
             if publisher is not None:
                 self._node.destroy_lifecycle_publisher(publisher)
@@ -128,10 +119,41 @@ class CameraPort:
 
         With transport auto, listens for the other type where only that is published.
         """
+        with self._subscribing:  # a transition may be closing it at this moment
+            self._look()
+
+    def configure(self, config: NodeConfig) -> None:
+        """Takes on what may change while the node runs."""
+        self._config = config
+
+    def _subscribe(self) -> None:
+        kind = CompressedImage if self._is_compressed() else Image
+        reliable = self._config.reliability == "reliable"
+        qos = QoSProfile(
+            history=HistoryPolicy.KEEP_LAST,
+            depth=self._config.queue_depth,
+            reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
+        )
+        try:
+            self._subscription = self._node.create_subscription(
+                kind,
+                self.topic,
+                self._receive,
+                qos,
+                callback_group=self._group,
+                qos_overriding_options=self._given_overrides(),
+            )
+        except Exception as error:  # as above
+            raise ConfigError(f"camera '{self.name}': {error}") from error
+        self._is_changing_type = False
+        self._last_came = self._last_warned = time.monotonic()
+        self._node.get_logger().info(f"camera '{self.name}': listening to {self.topic} ({kind.__name__})")
+
+    def _look(self) -> None:
         silent_s, patience_s = self.silent_s, self._config.no_frame_warning_s
         if self._subscription is None:
             if self._is_changing_type:
-                self.open()
+                self._subscribe()
             return
         kind_fits = self._is_compressed() == (self._subscription.msg_type is CompressedImage)
         if self._config.transport == "auto" and silent_s > 1.0 and not kind_fits:
@@ -144,10 +166,6 @@ class CameraPort:
         self._last_warned = now
         about = told_of_publishers(self._node, self._subscription)
         self._node.get_logger().warning(f"camera '{self.name}': no frame on {self.topic} for {silent_s:.0f} s; {about}")
-
-    def configure(self, config: NodeConfig) -> None:
-        """Takes on what may change while the node runs."""
-        self._config = config
 
     def _make_publishers(self) -> None:
         node, name = self._node, self.name
@@ -163,7 +181,6 @@ class CameraPort:
         self._overlay = publisher(Image, "overlay", 20)
         self._score = publisher(AnomalyScore, "score", 50)
         self._events = publisher(EventMessage, "events", 200)
-        self._detections: Any = None
         try:
             from vision_msgs.msg import Detection2DArray  # pyright: ignore[reportMissingImports]
 

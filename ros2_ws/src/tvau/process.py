@@ -9,6 +9,7 @@ import logging
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Protocol, cast
 
@@ -25,6 +26,9 @@ __all__ = ["LogToRos", "Runnable", "run"]
 
 LOOK_S = 0.2
 """How often it is looked whether a signal has come."""
+INSISTS_S = 2.0
+"""A signal that comes so long after the first ends the process at once. Nearer ones are the same wish: at a Ctrl-C, the
+terminal signals everybody, and then `ros2 launch` its nodes once more."""
 
 
 class Runnable(Protocol):
@@ -44,14 +48,18 @@ class Runnable(Protocol):
 def run(make: Callable[[], Runnable], arguments: list[str] | None = None) -> int:
     """Makes the node and spins it until a signal comes or it has finished. Returns the exit code of the process.
 
-    rclpy's own signal handlers would close the middleware at once, and with it the way to tell how things ended. A
-    second signal ends the process at once.
+    rclpy's own signal handlers would close the middleware at once, and with it the way to tell how things ended.
     """
-    told = threading.Event()
+    told, first_s = threading.Event(), 0.0
 
     def note(number: int, _: object) -> None:
-        signal.signal(number, signal.SIG_DFL)
-        told.set()
+        nonlocal first_s
+        if not told.is_set():
+            first_s = time.monotonic()
+            told.set()
+        elif time.monotonic() - first_s > INSISTS_S:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, note)
