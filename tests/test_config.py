@@ -56,7 +56,7 @@ def test_settings_that_may_change_while_running_are_of_events_and_dialogue():
         (StreamConfig, "clip_length", 7, "clip_length must be even"),
         (StreamConfig, "stride", 3, "stride must be even"),
         (EventConfig, "on_threshold", 1.01, "on_threshold must be at most 1"),
-        (EventConfig, "on_threshold", 0.3, r"off_threshold \(0.4\) must not be above on_threshold \(0.3\)"),
+        (EventConfig, "on_threshold", 0.3, r"off_threshold \(0.7\) must not be above on_threshold \(0.3\)"),
         (EngineConfig, "backend", "abacus", "backend must be one of auto, .*, got 'abacus'"),
         (EngineConfig, "model", None, "model must be a str, got None"),
         (DialogueConfig, "describe_events", 1, "describe_events must be a bool, got 1"),

@@ -1,5 +1,7 @@
 """Heat maps to events: life of an event, association of targets over time, and the regions below them."""
 
+import functools
+
 import cv2
 import numpy as np
 import pytest
@@ -10,6 +12,9 @@ from tvau_runtime.events import EventDetector
 from tvau_runtime.regions import UPSAMPLING, find_regions
 from tvau_runtime.tracking import MAX_POINTS
 from tvau_runtime.types import Phase
+
+settings = functools.partial(EventConfig, on_threshold=0.6, off_threshold=0.4)
+"""What the heat maps of these tests were made for; the defaults follow the embedded model."""
 
 S = 1_000_000_000
 STEP = S // 2
@@ -31,7 +36,7 @@ def heat(*targets, radius=1.0):
 
 def play(maps, config=None, *, start=0, detector=None):
     """All events told, with the number of the map they were told at; None for maps is a cold one."""
-    detector = detector or EventDetector("cam", config)
+    detector = detector or EventDetector("cam", config or settings())
     told = []
     for k, values in enumerate(maps, start):
         told += [(k, event) for event in detector.update(COLD if values is None else values, k * STEP, SIZE, "optical")]
@@ -78,7 +83,7 @@ def test_the_box_lies_around_the_target_in_frame_pixels():
     assert (y0 + y1) / 2 == pytest.approx(5.5 * 20, abs=2)
     assert 30 < x1 - x0 < 60
     assert 30 < y1 - y0 < 60
-    higher = EventDetector("cam").update(heat((10, 5)), 0, (640, 960))
+    higher = EventDetector("cam", settings()).update(heat((10, 5)), 0, (640, 960))
     assert not higher
 
 
@@ -99,7 +104,7 @@ def test_what_peaks_later_starts_then():
 
 
 def test_an_event_lives_on_between_the_thresholds():
-    told = play([heat((10, 5, 0.7))] * 2 + [heat((10, 5, 0.45))] * 10, EventConfig(update_period_s=600.0))
+    told = play([heat((10, 5, 0.7))] * 2 + [heat((10, 5, 0.45))] * 10, settings(update_period_s=600.0))
     assert phases(told) == [(1, START)]
 
 
@@ -108,7 +113,7 @@ def test_flicker_does_not_add_up_to_an_event():
 
 
 def test_without_a_minimum_duration_the_first_hot_map_starts_an_event():
-    assert phases(play([None, heat((10, 5))], EventConfig(min_duration_s=0.0))) == [(1, START)]
+    assert phases(play([None, heat((10, 5))], settings(min_duration_s=0.0))) == [(1, START)]
 
 
 def test_a_short_dropout_is_bridged_and_a_long_one_ends_the_event():
@@ -121,23 +126,23 @@ def test_a_short_dropout_is_bridged_and_a_long_one_ends_the_event():
 
 
 def test_every_warm_map_has_an_update_when_the_period_is_zero():
-    told = play([heat((10, 5))] * 5, EventConfig(update_period_s=0.0))
+    told = play([heat((10, 5))] * 5, settings(update_period_s=0.0))
     assert phases(told) == [(1, START), (2, UPDATE), (3, UPDATE), (4, UPDATE)]
 
 
 def test_rounded_stamps_do_not_stretch_a_period():
-    detector = EventDetector("cam", EventConfig(update_period_s=1.0))
+    detector = EventDetector("cam", settings(update_period_s=1.0))
     told = [e for k in range(7) for e in detector.update(heat((10, 5)), k * (STEP - 300), SIZE)]
     assert [e.phase for e in told] == [START, UPDATE, UPDATE]
 
 
 def test_small_regions_are_ignored():
-    assert play([heat((10, 5), radius=0.5)] * 4, EventConfig(min_area=0.02)) == []
-    assert play([heat((10, 5), radius=3.0)] * 4, EventConfig(min_area=0.02)) != []
+    assert play([heat((10, 5), radius=0.5)] * 4, settings(min_area=0.02)) == []
+    assert play([heat((10, 5), radius=3.0)] * 4, settings(min_area=0.02)) != []
 
 
 def test_ids_never_come_twice_in_a_process():
-    detector = EventDetector("cam")
+    detector = EventDetector("cam", settings())
     first = play([heat((10, 5))] * 3, detector=detector)
     detector.flush()
     second = play([heat((10, 5))] * 3, detector=detector)
@@ -146,7 +151,7 @@ def test_ids_never_come_twice_in_a_process():
 
 
 def test_flush_ends_everything_and_allows_to_go_back_in_time():
-    detector = EventDetector("cam")
+    detector = EventDetector("cam", settings())
     play([heat((3, 5), (20, 10))] * 4, detector=detector)
     assert [e.phase for e in detector.flush()] == [END, END]
     assert detector.flush() == []
@@ -155,13 +160,13 @@ def test_flush_ends_everything_and_allows_to_go_back_in_time():
 
 
 def test_flush_says_nothing_of_what_never_started():
-    detector = EventDetector("cam")
+    detector = EventDetector("cam", settings())
     play([heat((3, 5))], detector=detector)
     assert detector.flush() == []
 
 
 def test_tick_ends_what_was_cold_but_not_what_was_warm_at_last():
-    detector = EventDetector("cam")
+    detector = EventDetector("cam", settings())
     play([heat((3, 5), (20, 10))] * 4 + [heat((3, 5))], detector=detector)
     assert detector.tick(3 * STEP + 3 * STEP - S // 10) == []
     ended = detector.tick(3 * STEP + 3 * STEP)
@@ -172,16 +177,16 @@ def test_tick_ends_what_was_cold_but_not_what_was_warm_at_last():
 
 
 def test_thresholds_can_change_while_it_runs():
-    detector = EventDetector("cam", EventConfig(on_threshold=0.99))
+    detector = EventDetector("cam", settings(on_threshold=0.99))
     assert play([heat((10, 5))] * 4, detector=detector) == []
-    detector.configure(EventConfig(on_threshold=0.6))
+    detector.configure(settings(on_threshold=0.6))
     assert phases(play([heat((10, 5))], detector=detector, start=4)) == [(4, START)]
-    detector.configure(EventConfig(on_threshold=1.0, off_threshold=0.97))
+    detector.configure(settings(on_threshold=1.0, off_threshold=0.97))
     assert phases(play([heat((10, 5))] * 4, detector=detector, start=5)) == [(7, END)]
 
 
 def test_words_are_included_from_then_on():
-    detector = EventDetector("cam", EventConfig(update_period_s=0.0))
+    detector = EventDetector("cam", settings(update_period_s=0.0))
     (_, start), (_, update) = play([heat((10, 5))] * 3, detector=detector)
     assert (start.label, update.description) == ("", "")
     assert detector.set_text(start.id, "red car", "A red car drives to the right.")
@@ -193,7 +198,7 @@ def test_words_are_included_from_then_on():
 
 
 def test_open_tracks_tell_the_peak_before_start_too():
-    detector = EventDetector("cam")
+    detector = EventDetector("cam", settings())
     play([heat((10, 5, 0.9)), heat((10, 5, 0.5))][:1], detector=detector)
     (track,) = detector.open_tracks()
     assert (track.event_id, track.peak_ns) == ("", 0)
@@ -310,7 +315,7 @@ def test_targets_match_the_closest_regions_among_many():
 
 
 def test_a_day_long_track_stays_bounded_and_keeps_its_ends():
-    detector = EventDetector("cam", EventConfig(update_period_s=600.0))
+    detector = EventDetector("cam", settings(update_period_s=600.0))
     steps = 5 * MAX_POINTS
     values = heat((10, 5))
     for k in range(steps):
@@ -325,7 +330,7 @@ def test_a_day_long_track_stays_bounded_and_keeps_its_ends():
 
 
 def test_stamps_of_wall_clocks_lose_no_precision():
-    detector = EventDetector("cam")
+    detector = EventDetector("cam", settings())
     base = 1_753_000_000 * S + 1
     for k in range(4):
         detector.update(heat((1 + 4 * k, 5)), base + k * STEP, SIZE)
@@ -341,12 +346,12 @@ def test_stamps_of_wall_clocks_lose_no_precision():
 @pytest.mark.parametrize("shape", [(0, 4), (4,), (2, 4, 4)])
 def test_refuses_what_is_no_heat_map(shape):
     with pytest.raises(FrameError, match=r"a heat map must be \[gh, gw\]"):
-        EventDetector("cam").update(np.zeros(shape, np.float32), 0, SIZE)
+        EventDetector("cam", settings()).update(np.zeros(shape, np.float32), 0, SIZE)
 
 
 @pytest.mark.parametrize("stamp_ns", [0, STEP])
 def test_refuses_to_go_back_in_time(stamp_ns):
-    detector = EventDetector("cam")
+    detector = EventDetector("cam", settings())
     detector.update(COLD, STEP, SIZE)
     with pytest.raises(FrameError, match="in order of time"):
         detector.update(COLD, stamp_ns, SIZE)

@@ -379,7 +379,7 @@ def test_live_parameters(peer, watch):
     assert "must not be above on_threshold" in peer_sets(peer, "events.off_threshold", 0.95)
     assert "cannot change while the node runs; deactivate it" in peer_sets(peer, "stream.stride", 4)
     assert "out of range" in peer_sets(peer, "events.min_area", 2.0)
-    assert node._pipeline.config.events.off_threshold == 0.4
+    assert node._pipeline.config.events.off_threshold == 0.7
 
 
 def test_qos_overrides(peer, watch):

@@ -31,7 +31,7 @@ def add_flags(parser: argparse.ArgumentParser, parts: Sequence[str] = tuple(GROU
     general.add_argument(
         "--config",
         metavar="FILE",
-        help="YAML file of settings, such as 'events: {on_threshold: 0.5}' or 'prompts: {abnormal: [fire]}'; flags win",
+        help="YAML file of settings, such as 'events: {on_threshold: 0.95}' or 'prompts: {abnormal: [fire]}'; flags win",
     )
     for category in ("abnormal", "normal"):
         general.add_argument(

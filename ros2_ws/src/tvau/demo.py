@@ -30,7 +30,7 @@ from .demo_listener import DemoListener
 from .demo_nodes import NodeProcesses
 from .demo_story import Story
 
-__all__ = ["main"]
+__all__ = ["Demo", "Unfinished", "main"]
 
 QUESTIONS = ("Is there any anomaly in the video?", "Describe anomaly features in detail.")
 ASK_AFTER_S = 2.0
