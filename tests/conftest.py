@@ -3,6 +3,7 @@
 import os
 import random
 import shutil
+from contextlib import ExitStack
 
 import pytest
 
@@ -26,3 +27,49 @@ def tiny(tmp_path_factory):
 def tiny_copy(tiny, tmp_path):
     """A copy of the `tiny` checkpoint that a test may damage."""
     return shutil.copytree(tiny, tmp_path / "copy")
+
+
+@pytest.fixture(scope="module")
+def running_ros():
+    """rclpy, for the tests of one file."""
+    from ros_tools import ros
+
+    with ros():
+        yield
+
+
+@pytest.fixture(scope="module")
+def one_peer(running_ros):
+    from ros_tools import peering
+
+    with peering() as peer:
+        yield peer
+
+
+@pytest.fixture
+def peer(one_peer):
+    """Whoever is on the other side of the node under test."""
+    yield one_peer
+    one_peer.forget()
+
+
+@pytest.fixture
+def watch(peer, tiny):
+    """Starts the tvau node on the `tiny` checkpoint; its log lines are in `node.logged`."""
+    from rclpy.parameter import Parameter
+    from ros_tools import QUIET, keep_log, spinning
+
+    from tvau.node import TvauNode
+
+    with ExitStack() as stack:
+
+        def start(**parameters):
+            given = {"engine.model": str(tiny), "no_frame_warning_s": 0.0, **QUIET}
+            given |= {name.replace("__", "."): value for name, value in parameters.items()}
+            node = TvauNode(parameter_overrides=[Parameter(name, value=value) for name, value in given.items()])
+            keep_log(node)
+            node.start()
+            stack.enter_context(spinning(node))
+            return node
+
+        yield start

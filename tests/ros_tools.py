@@ -24,8 +24,9 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
+from tvau_msgs.srv import Query
 
-from tvau.conversions import to_time
+from tvau.conversions import from_time, to_time
 from tvau.executor import PoolExecutor
 from tvau.image_conversion import to_message
 
@@ -37,6 +38,14 @@ PATIENCE_S = 20.0
 RELIABLE = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
 SIZE = (48, 64)
 """(height, width) of the test images."""
+GRID = (4, 6)
+"""Patches down and across of the `tiny` checkpoint: 56 x 84 pixels."""
+RATE_HZ = 4.0
+"""The rate that it samples frames at."""
+ALWAYS = {"events.off_threshold": 0.01, "events.on_threshold": 0.02, "events.min_duration_s": 0.0}
+"""Settings by which anything at all is an event."""
+QUIET = {"dialogue.describe_events": False, "reliability": "reliable", "queue_depth": 100, "stream.queue_size": 100}
+"""Settings by which no frame is lost and nothing is said unasked."""
 
 
 @contextmanager
@@ -155,6 +164,52 @@ def compressed(stamp_s: float, number: int = 0, frame_id: str = "optical") -> Co
     header = Header(stamp=to_time(round(stamp_s * 1e9)), frame_id=frame_id)
     data = cv2.imencode(".jpg", picture(number)[..., ::-1])[1].tobytes()
     return CompressedImage(header=header, format="jpeg", data=data)
+
+
+def stream(
+    peer: Peer,
+    count: int,
+    *,
+    topic: str = "camera/image_raw",
+    make: Callable[[float, int], Any] = image,
+    start_s: float = 100.0,
+    first: int = 0,
+) -> list[float]:
+    """Sends frames at the model's rate by their stamps, as fast as they go. Returns the stamps (s)."""
+    stamps = [start_s + (first + i) / RATE_HZ for i in range(count)]
+    for i, stamp in enumerate(stamps):
+        peer.send(topic, make(stamp, i))
+    return stamps
+
+
+def listen(peer: Peer, node: Node, kind: type, name: str) -> list:
+    """What the tvau node publishes on a topic, once it knows that it is heard."""
+    topic = f"/tvau/{name}"
+    messages = peer.listen(kind, topic)
+    publisher = wait_for(lambda: [p for p in node.publishers if p.topic_name == topic], topic)[0]
+    wait_for(publisher.get_subscription_count, f"the node to find who listens to {topic}")
+    return messages
+
+
+def query(peer: Peer, **fields: Any) -> Query.Response:
+    """The tvau node's answer."""
+    return peer.call(Query, "tvau/query", **fields)
+
+
+def stamp_s(message: Any) -> float:
+    return from_time(message.header.stamp) / 1e9
+
+
+def logged(node: Any, text: str) -> list[str]:
+    """The lines that hold a text, of a node whose log is kept."""
+    return [line for line in node.logged if text in line]
+
+
+def keep_log(node: Any) -> None:
+    """From now on a node's log lines go to `node.logged`."""
+    node.logged = []
+    for level in ("info", "warning", "error", "fatal"):
+        setattr(node.get_logger(), level, node.logged.append)
 
 
 @contextmanager

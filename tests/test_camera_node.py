@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 
 import cv2
 import numpy as np
@@ -13,7 +14,7 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 pytest.importorskip("tvau_msgs.msg", reason="tvau_msgs is not built")
 
 from rclpy.parameter import Parameter
-from ros_tools import peering, ros, spinning, wait_for
+from ros_tools import keep_log, logged, spinning, wait_for
 from sensor_msgs.msg import CompressedImage, Image
 
 from tvau.camera import CameraNode
@@ -23,23 +24,7 @@ from tvau_runtime import ConfigError, FrameError
 
 FRAMES, FPS = 12, 20.0
 
-
-@pytest.fixture(scope="module", autouse=True)
-def running_ros():
-    with ros():
-        yield
-
-
-@pytest.fixture(scope="module")
-def one_peer():
-    with peering() as peer:
-        yield peer
-
-
-@pytest.fixture
-def peer(one_peer):
-    yield one_peer
-    one_peer.forget()
+pytestmark = pytest.mark.usefixtures("running_ros")
 
 
 @pytest.fixture(scope="module")
@@ -60,24 +45,18 @@ def write_clip(path):
 @pytest.fixture
 def camera():
     """Starts the node in this process; its log lines are in `node.logged`."""
-    contexts = []
+    with ExitStack() as stack:
 
-    def start(name="camera", **parameters):
-        given = {"source": "file", **parameters}
-        arguments = ["--ros-args", "-r", f"__node:={name}"]
-        overrides = [Parameter(key, value=value) for key, value in given.items()]
-        node = CameraNode(parameter_overrides=overrides, cli_args=arguments)
-        vars(node)["logged"] = logged_here = []
-        for level in ("info", "warning", "error"):
-            setattr(node.get_logger(), level, logged_here.append)
-        context = spinning(node)
-        context.__enter__()
-        contexts.append(context)
-        return node
+        def start(name="camera", **parameters):
+            given = {"source": "file", **parameters}
+            arguments = ["--ros-args", "-r", f"__node:={name}"]
+            overrides = [Parameter(key, value=value) for key, value in given.items()]
+            node = CameraNode(parameter_overrides=overrides, cli_args=arguments)
+            keep_log(node)
+            stack.enter_context(spinning(node))
+            return node
 
-    yield start
-    for context in contexts:
-        context.__exit__(None, None, None)
+        yield start
 
 
 def stamps_s(messages):
@@ -151,20 +130,20 @@ def test_a_live_source_is_tried_again(peer, camera, tmp_path):
     """A file stands for a device here: what matters is that it is not there, comes, and goes."""
     images, path = peer.listen(Image, "camera/image_raw"), tmp_path / "late.mp4"
     node = camera(source="device", path=str(path), retry_s=0.1)
-    wait_for(lambda: [line for line in node.logged if "trying again in 0.4 s" in line], "a third try")
+    wait_for(lambda: logged(node, "trying again in 0.4 s"), "a third try")
     waits = [line.rsplit("again in ", 1)[1] for line in node.logged if "trying again" in line]
     assert waits[-2:] == ["0.2 s", "0.4 s"]
     assert "there is no video file or device" in node.logged[-1]
     write_clip(tmp_path / "whole.mp4")
     (tmp_path / "whole.mp4").rename(path)
     wait_for(lambda: len(images) > FRAMES, "frames, and again after its end")
-    assert [line for line in node.logged if "has ended; trying again in 0.1 s" in line]
+    assert logged(node, "has ended; trying again in 0.1 s")
     assert not node.finished.is_set()
 
 
 def test_a_live_source_that_does_not_answer(camera):
     node = camera(source="rtsp", path="rtsp://127.0.0.1:9/none", retry_s=0.1)
-    line = wait_for(lambda: [line for line in node.logged if "cannot be opened" in line], "a warning")[0]
+    line = wait_for(lambda: logged(node, "cannot be opened"), "a warning")[0]
     assert "; trying again in 0." in line
 
 
@@ -175,7 +154,7 @@ def test_a_file_that_goes_away(camera, tmp_path):
     path.unlink()
     assert node.finished.wait(20)
     assert node.exit_code == 1
-    assert [line for line in node.logged if "there is no video file" in line]
+    assert logged(node, "there is no video file")
 
 
 def test_what_cannot_be_used_is_refused(clip):

@@ -1,4 +1,4 @@
-"""The tvau node over real DDS, with a small random model: lifecycle, topics, services, reports, and its process."""
+"""The tvau node over real DDS, with a small random model: topics, reports, and its process."""
 
 import logging
 import os
@@ -16,95 +16,30 @@ pytest.importorskip("tvau_msgs.msg", reason="tvau_msgs is not built")
 
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from ros_tools import SIZE, compressed, image, peering, ros, spinning, wait_for
+from ros_tools import (
+    ALWAYS,
+    GRID,
+    QUIET,
+    RATE_HZ,
+    SIZE,
+    compressed,
+    image,
+    listen,
+    logged,
+    query,
+    stamp_s,
+    stream,
+    wait_for,
+)
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
-from std_srvs.srv import Trigger
 from tvau_msgs.msg import AnomalyEvent, AnomalyScore
-from tvau_msgs.srv import Query, SetPrompts
 
 from tvau.conversions import from_time
-from tvau.node import TvauNode
 from tvau.process import LogToRos
 
-GRID = (4, 6)
-"""Patches down and across of the `tiny` checkpoint: 56 x 84 pixels."""
-RATE_HZ = 4.0
-ALWAYS = {"events.off_threshold": 0.01, "events.on_threshold": 0.02, "events.min_duration_s": 0.0}
-"""Settings by which anything at all is an event."""
-QUIET = {"dialogue.describe_events": False, "reliability": "reliable", "queue_depth": 100, "stream.queue_size": 100}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def running_ros():
-    with ros():
-        yield
-
-
-@pytest.fixture(scope="module")
-def one_peer():
-    with peering() as peer:
-        yield peer
-
-
-@pytest.fixture
-def peer(one_peer):
-    yield one_peer
-    one_peer.forget()
-
-
-@pytest.fixture
-def watch(peer, tiny, request):
-    """Starts the node; its log lines are in `node.logged`."""
-    contexts = []
-
-    def start(**parameters):
-        given = {"engine.model": str(tiny), "no_frame_warning_s": 0.0, **QUIET}
-        given |= {name.replace("__", "."): value for name, value in parameters.items()}
-        node = TvauNode(parameter_overrides=[Parameter(name, value=value) for name, value in given.items()])
-        vars(node)["logged"] = logged_here = []
-        for level in ("info", "warning", "error", "fatal"):
-            setattr(node.get_logger(), level, logged_here.append)
-        node.start()
-        context = spinning(node)
-        context.__enter__()
-        contexts.append(context)
-        return node
-
-    yield start
-    for context in contexts:
-        context.__exit__(None, None, None)
-
-
-def logged(node, text):
-    return [line for line in node.logged if text in line]
-
-
-def stream(peer, count, *, topic="camera/image_raw", make=image, start_s=100.0, first=0):
-    """Sends frames at the model's rate by their stamps, as fast as they go. Returns the stamps (s)."""
-    stamps = [start_s + (first + i) / RATE_HZ for i in range(count)]
-    for i, stamp_s in enumerate(stamps):
-        peer.send(topic, make(stamp_s, i))
-    return stamps
-
-
-def listen(peer, node, kind, name):
-    """What the node publishes on a topic, once it knows that it is heard."""
-    topic = f"/tvau/{name}"
-    messages = peer.listen(kind, topic)
-    publisher = wait_for(lambda: [p for p in node.publishers if p.topic_name == topic], topic)[0]
-    wait_for(publisher.get_subscription_count, f"the node to find who listens to {topic}")
-    return messages
-
-
-def stamp_s(message):
-    return from_time(message.header.stamp) / 1e9
-
-
-def query(peer, **fields):
-    return peer.call(Query, "tvau/query", **fields)
+pytestmark = pytest.mark.usefixtures("running_ros")
 
 
 # What goes in and what comes out
@@ -280,254 +215,6 @@ def test_publisher_of_another_type(peer, watch):
     node = watch(no_frame_warning_s=0.6, transport="compressed")
     peer.offer("camera/image_raw", Image)
     wait_for(lambda: logged(node, "of another type: set the parameter transport"), "a warning")
-
-
-# Lifecycle
-
-
-def test_lifecycle(peer, watch):
-    node = watch(autostart=False)
-    assert peer.state("tvau") == "unconfigured"
-    assert not peer.transition("tvau", "activate")
-    assert peer.transition("tvau", "configure")
-    assert peer.state("tvau") == "inactive"
-    events, scores = listen(peer, node, AnomalyEvent, "camera/events"), listen(peer, node, AnomalyScore, "camera/score")
-    assert peer.count_subscribers("/camera/image_raw") == 0
-    assert "not active" in query(peer, question="Anything?").message
-    assert not peer.call(Trigger, "tvau/reset").success
-
-    for name, value in ALWAYS.items():
-        assert peer_sets(peer, name, value) == ""
-    assert peer.transition("tvau", "activate")
-    stream(peer, 8)
-    wait_for(lambda: len(scores) == 4, "four steps")
-    assert query(peer, question="Is there any anomaly in the video?").ok
-    assert peer.transition("tvau", "deactivate")
-    wait_for(lambda: peer.count_subscribers("/camera/image_raw") == 0, "the end of the subscription")
-    wait_for(lambda: {e.id for e in events} == {e.id for e in events if e.phase == AnomalyEvent.END}, "ENDs")
-
-    assert peer.transition("tvau", "activate")  # with the same weights
-    stream(peer, 2, start_s=200)
-    wait_for(lambda: len(scores) == 5, "one more step")
-    assert peer.transition("tvau", "deactivate")
-    assert peer.transition("tvau", "cleanup")
-    assert peer.state("tvau") == "unconfigured"
-    wait_for(lambda: not peer.count_publishers("/tvau/camera/score"), "the end of the topics")
-    assert peer.transition("tvau", "configure")
-    assert peer.transition("tvau", "shutdown") or peer.transition("tvau", "inactive_shutdown")
-    assert peer.state("tvau") == "finalized"
-
-
-def peer_sets(peer, name, value, node="tvau"):
-    """Sets a parameter over its service; the reason why not, or nothing."""
-    from rcl_interfaces.srv import SetParameters
-
-    done = peer.call(
-        SetParameters, f"{node}/set_parameters", parameters=[Parameter(name, value=value).to_parameter_msg()]
-    )
-    return done.results[0].reason
-
-
-def test_configure_fails_and_can_be_mended(peer, watch, tiny):
-    node = watch(engine__model="/nowhere")
-    assert peer.state("tvau") == "unconfigured"
-    assert len(logged(node, "cannot configure: there is no model '/nowhere'")) == 1
-    reports = peer.listen(DiagnosticArray, "/diagnostics")
-    wait_for(lambda: reports, "a report")
-    assert reports[-1].status[0].level == DiagnosticStatus.ERROR
-    assert "there is no model '/nowhere'" in reports[-1].status[0].message
-    assert not peer.transition("tvau", "configure")
-    assert peer_sets(peer, "engine.model", str(tiny)) == ""
-    assert peer.transition("tvau", "configure")
-    assert peer.transition("tvau", "activate")
-
-
-@pytest.mark.parametrize(
-    ("parameters", "text"),
-    [
-        (
-            {"events.on_threshold": 2.0},
-            "cannot configure: parameter events.on_threshold must be within 0 to 1, got 2.0",
-        ),
-        ({"stream.clip_length": 7}, "cannot configure: clip_length must be even"),
-        ({"cameras": ["a", "b"], "image_topics": ["/x"]}, "cannot configure: image_topics must name one topic"),
-        ({"image_topics": ["not a topic"]}, "cannot configure: camera 'camera': "),
-        ({"qos_overrides./tvau/camera/score.publisher.reliability": "so so"}, "cannot configure: camera 'camera': "),
-        ({"engine.device": "abacus"}, "cannot configure: "),
-    ],
-)
-def test_bad_parameters_are_told_in_one_line(peer, watch, parameters, text):
-    node = watch(**parameters)
-    assert len(logged(node, text)) == 1
-    assert "\n" not in logged(node, text)[0]
-    assert peer.state("tvau") == "unconfigured"
-
-
-def test_a_failed_configure_leaves_nothing_behind(peer, watch):
-    node = watch(**{"qos_overrides./tvau/camera/events.publisher.reliability": "so so"})
-    assert logged(node, "cannot configure")
-    assert not [p.topic_name for p in node.publishers if p.topic_name.startswith("/tvau/camera/")]
-    assert not [s.srv_name for s in node.services if s.srv_name.endswith("query")]
-
-
-def test_live_parameters(peer, watch):
-    node = watch()
-    assert peer_sets(peer, "events.on_threshold", 0.9) == ""
-    assert node._pipeline.config.events.on_threshold == 0.9
-    assert peer_sets(peer, "dialogue.max_new_tokens", 5) == ""
-    assert node._pipeline.config.dialogue.max_new_tokens == 5
-    assert "must not be above on_threshold" in peer_sets(peer, "events.off_threshold", 0.95)
-    assert "cannot change while the node runs; deactivate it" in peer_sets(peer, "stream.stride", 4)
-    assert "out of range" in peer_sets(peer, "events.min_area", 2.0)
-    assert node._pipeline.config.events.off_threshold == 0.7
-
-
-def test_qos_overrides(peer, watch):
-    watch(
-        **{
-            "qos_overrides./camera/image_raw.subscription.reliability": "best_effort",
-            "qos_overrides./tvau/camera/score.publisher.reliability": "best_effort",
-        }
-    )
-    asked = wait_for(lambda: peer.get_subscriptions_info_by_topic("/camera/image_raw"), "the subscription")
-    offered = wait_for(lambda: peer.get_publishers_info_by_topic("/tvau/camera/score"), "the topic")
-    assert asked[0].qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT
-    assert offered[0].qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT
-
-
-def test_reliability_can_change_between_two_configures(peer, watch):
-    watch(reliability="best_effort")
-    for reliability in ("best_effort", "reliable"):
-        if reliability == "reliable":
-            assert peer.transition("tvau", "deactivate")
-            assert peer.transition("tvau", "cleanup")
-            assert peer_sets(peer, "reliability", reliability) == ""
-            assert peer.transition("tvau", "configure")
-            assert peer.transition("tvau", "activate")
-        wait_for(
-            lambda r=reliability: (
-                [
-                    info.qos_profile.reliability.name.lower()
-                    for info in peer.get_subscriptions_info_by_topic("/camera/image_raw")
-                ]
-                == [r]
-            ),
-            reliability,
-        )
-
-
-# Services
-
-
-def test_query(peer, watch):
-    node = watch()
-    scores = listen(peer, node, AnomalyScore, "camera/score")
-    assert "none has sent a frame yet" in query(peer, question="Anything?").message
-    stamps = stream(peer, 4)
-    wait_for(lambda: len(scores) == 2, "two steps")
-    assert "2 of 4 steps" in query(peer, question="Anything?").message
-    stamps += stream(peer, 4, first=4)
-    wait_for(lambda: len(scores) == 4, "a window")
-
-    answer = query(peer, question="Is there any anomaly in the video?")
-    assert answer.ok
-    assert answer.message == ""
-    assert answer.camera == "camera"
-    assert answer.anomaly == (answer.yes_probability >= 0.5)
-    assert answer.score == scores[-1].window_score
-    assert [from_time(t) / 1e9 for t in (answer.window_start, answer.window_end)] == [stamps[0], stamps[7]]
-    assert from_time(answer.peak) / 1e9 in stamps[1::2]
-    assert 0 <= answer.box.x_min < answer.box.x_max <= SIZE[1]
-
-    stream(peer, 4, first=8)
-    wait_for(lambda: len(scores) == 6, "two steps more")
-    again = query(peer, question="Describe anomaly features in detail.", session=answer.session)
-    assert again.ok
-    assert again.session == answer.session
-    assert again.window_end == answer.window_end, "the dialogue stays with its evidence"
-    fresh = query(peer, question="Is there any anomaly in the video?")
-    assert fresh.session != answer.session
-    assert from_time(fresh.window_end) / 1e9 == stamps[0] + 11 / RATE_HZ
-
-
-@pytest.mark.parametrize(
-    ("fields", "text"),
-    [
-        ({"question": ""}, "the question is empty"),
-        ({"question": "Anything?", "camera": "attic"}, "there is no camera 'attic'; cameras: camera"),
-        ({"question": "Anything?", "session": "abc"}, "there is no session 'abc'"),
-        ({"question": "Anything?", "event_id": "camera-99"}, "there is no window of event 'camera-99'"),
-        ({"question": "x" * 5000}, "at most 2000 characters"),
-    ],
-)
-def test_bad_queries(peer, watch, fields, text):
-    node = watch()
-    scores = listen(peer, node, AnomalyScore, "camera/score")
-    stream(peer, 8)
-    wait_for(lambda: len(scores) == 4, "a window")
-    answer = query(peer, **fields)
-    assert not answer.ok
-    assert text in answer.message
-    assert answer.answer == ""
-
-
-def test_frames_do_not_wait_for_an_answer(peer, watch, monkeypatch):
-    node = watch()
-    scores = listen(peer, node, AnomalyScore, "camera/score")
-    stream(peer, 8)
-    wait_for(lambda: len(scores) == 4, "a window")
-    go_on, speaking = threading.Event(), threading.Event()
-    decode = node._pipeline.backend.decode
-
-    def slow(*args, **kwargs):
-        speaking.set()
-        assert go_on.wait(30)
-        return decode(*args, **kwargs)
-
-    monkeypatch.setattr(node._pipeline.backend, "decode", slow)
-    question = "Is there any anomaly in the video?"
-    answers = [peer.ask(Query, "tvau/query", question=question) for _ in range(3)]
-    assert speaking.wait(20)
-    stream(peer, 8, first=8)
-    wait_for(lambda: len(scores) == 8, "more steps, while the model speaks")
-    assert peer.call(SetPrompts, "tvau/set_prompts", abnormal=["person jumping"]).ok
-    assert not any(answer.done() for answer in answers)
-    go_on.set()
-    wait_for(lambda: all(answer.done() for answer in answers), "the answers")
-    assert all(answer.result().ok for answer in answers)
-
-
-def test_set_prompts(peer, watch):
-    node = watch()
-    heatmaps = listen(peer, node, Image, "camera/heatmap")
-    stream(peer, 2)
-    wait_for(lambda: len(heatmaps) == 1, "a heat map")
-    done = peer.call(SetPrompts, "tvau/set_prompts", abnormal=["person jumping", "fire"])
-    assert done.ok
-    assert done.abnormal == ["person jumping", "fire"]
-    assert done.normal == ["person walking"], "what is left empty stays"
-    stream(peer, 2, start_s=200)
-    wait_for(lambda: len(heatmaps) == 2, "another heat map")
-    assert bytes(heatmaps[0].data) != bytes(heatmaps[1].data), "the same picture, other prompts"
-
-    for fields, text in (({"normal": [" "]}, "at least one non-blank"), ({"phrase": "a video"}, "must hold {} once")):
-        refused = peer.call(SetPrompts, "tvau/set_prompts", **fields)
-        assert not refused.ok
-        assert text in refused.message
-        assert refused.abnormal == ["person jumping", "fire"]
-
-
-def test_reset(peer, watch):
-    node = watch(**ALWAYS)
-    scores = listen(peer, node, AnomalyScore, "camera/score")
-    events = listen(peer, node, AnomalyEvent, "camera/events")
-    stream(peer, 8)
-    wait_for(lambda: len(scores) == 4 and events, "a window")
-    done = peer.call(Trigger, "tvau/reset")
-    assert done.success
-    assert done.message.endswith(": camera")
-    wait_for(lambda: {e.id for e in events} == {e.id for e in events if e.phase == AnomalyEvent.END}, "ENDs")
-    assert "has no full window yet" in query(peer, question="Anything?").message
 
 
 # Reports

@@ -9,12 +9,13 @@ pytest.importorskip("tvau_msgs.msg", reason="tvau_msgs is not built")
 
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from ros_tools import ros
 
 from tvau.camera_config import CameraConfig
 from tvau.node_config import NodeConfig
 from tvau.parameters import Parameters
 from tvau_runtime import ConfigError, PipelineConfig, Validated, describe, option
+
+pytestmark = pytest.mark.usefixtures("running_ros")
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,6 @@ class Settings(Validated):
     flag: bool = option(True, "Whether.")
     words: tuple[str, ...] = option(("x",), "Some texts.")
     inner: Inner = field(default_factory=Inner)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def running_ros():
-    with ros():
-        yield
 
 
 class Given:

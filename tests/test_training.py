@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,12 +14,19 @@ pytest.importorskip("transformers", reason="training needs transformers")
 
 from safetensors.torch import load_file
 
+import tvau_runtime
 from tvau_runtime.backends import open_backend
+from tvau_runtime.chat import ANSWER_END
 from tvau_runtime.config import EngineConfig
 from tvau_runtime.errors import ConfigError
+from tvau_runtime.tokenizer import TextTokenizer
 from tvau_training import evaluate, train
+from tvau_training.batches import LATER_TOKEN, MAX_WORDS, ClipData, encode_dialogue
 from tvau_training.losses import dice_loss, focal_loss, word_loss
 from tvau_training.recipe import read_recipe
+from tvau_training.stages import RaeStage
+from tvau_training.world import Turn
+from tvau_training.world.dialogue import place_of
 
 STAGE = {"steps": 3, "batch": 2, "learning_rate": 1.0e-3}
 CACHED = {**STAGE, "cache": 2}
@@ -35,7 +43,7 @@ MINI = {
     },
     "rae_conv_widths": [4, 4, 4],
     "lora_rank": 2,
-    "stages": {"backbone": STAGE, "ahd": CACHED, "rae": CACHED},
+    "stages": {"backbone": STAGE, "language": CACHED, "ahd": CACHED, "rae": CACHED},
 }  # fmt: skip
 
 
@@ -82,10 +90,10 @@ def test_a_run_ends_in_a_checkpoint_that_opens_and_says_how_it_was_made(unbroken
     assert facts["seed"] == 5
     assert facts["command"].startswith("python training/train.py --recipe")
     stages = [json.loads(line)["stage"] for line in (unbroken / "log.jsonl").read_text().splitlines()]
-    assert stages == ["backbone", "ahd", "rae"]
+    assert stages == ["backbone", "language", "ahd", "rae"]
 
 
-@pytest.mark.parametrize("stop_at", [1, 4, 7])
+@pytest.mark.parametrize("stop_at", [1, 4, 7, 10])
 def test_a_run_that_was_stopped_goes_on_to_the_same_weights(
     recipe_file, unbroken, tmp_path, monkeypatch, stop_at, capsys
 ):
@@ -141,6 +149,7 @@ def test_each_stage_trains_its_own_part_alone(recipe_file, tmp_path):
     run = train.Run(read_recipe(str(recipe_file)), tmp_path, "cpu", 0, 60.0)
     for name, mine in (
         ("backbone", "backbone."),
+        ("language", ("backbone.model.model.language_model.", "backbone.model.lm_head.")),
         ("ahd", "ahd."),
         ("rae", ("rae.", "lora_")),
     ):
@@ -153,6 +162,53 @@ def test_each_stage_trains_its_own_part_alone(recipe_file, tmp_path):
         else:
             assert changed and all(k.startswith(mine) for k in changed)
         run.finish(name, stage)
+
+
+def test_stages_see_different_clips(recipe_file, tmp_path):
+    run = train.Run(read_recipe(str(recipe_file)), tmp_path, "cpu", 0, 60.0)
+    first, other = (
+        ClipData(
+            run.recipe, run.spec(), run.tokenizer_file, series=series, anomalies=True, refine_from=0, narration_turns=3
+        )[0][0]
+        for series in (0, 1)
+    )
+    assert not np.array_equal(first, other)
+
+
+def test_each_visual_tokens_words_end_with_its_place(unbroken):
+    recipe = dataclasses.replace(read_recipe("tiny"), seed=3)
+    spec = open_backend(EngineConfig(model=str(unbroken / "checkpoint"), device="cpu")).spec
+    spec = dataclasses.replace(spec, image_size=recipe.image_size)
+    file = Path(tvau_runtime.__file__).parent / "assets/tvau-tiny/tokenizer.json"
+    data = ClipData(recipe, spec, file, series=0, anomalies=True, refine_from=0, narration_turns=3)
+    rows, columns = (side // 2 for side in spec.grid)
+    words = data[0][6].reshape(-1, rows, columns, MAX_WORDS)
+    for row, column in itertools.product(range(rows), range(columns)):
+        box = np.array([column, row, column + 1, row + 1])
+        said = TextTokenizer(file).decode([i for i in words[0, row, column].tolist() if i >= 0])
+        place = place_of(box, (rows, columns))
+        assert said.endswith(f" {place}")
+        assert len(place.split()) == 2 or said.split()[-2] not in ("top", "bottom")
+
+
+def test_a_regions_prompt_starts_from_the_words_for_its_place(recipe_file, tmp_path):
+    run = train.Run(read_recipe(str(recipe_file)), tmp_path, "cpu", 0, 60.0)
+    RaeStage(run.model, run.tokenizer, 4.0, torch.eye(2, run.model.backbone.text_dim), 2)
+    expected = run.model.backbone.embed(torch.tensor(run.tokenizer.encode(" bottom left"))).mean(dim=0)
+    torch.testing.assert_close(run.model.rae.place[6], expected)
+
+
+def test_what_a_token_counts_does_not_depend_on_the_answer(unbroken):
+    """Else short answers, such as that there is nothing, are preferred."""
+    tokenizer = TextTokenizer(unbroken / "tokenizer.json")
+    for answer in ("No.", "a person with a red top walking on the road"):
+        turns = [Turn("Is there anything?", answer, "anomaly")] * 2
+        ids, weights = encode_dialogue(turns, tokenizer)
+        spoken = len(tokenizer.encode(answer + ANSWER_END))
+        counted = [1.0] + [LATER_TOKEN] * (spoken - 1)
+        assert weights[weights > 0].tolist() == pytest.approx(counted * 2)
+        assert weights[-spoken:].tolist() == pytest.approx(counted), "nothing behind it, and no question"
+        assert len(ids) == len(weights)
 
 
 def test_evaluation_prints_and_writes_its_figures(unbroken, tmp_path, capsys):
@@ -189,11 +245,11 @@ def test_evaluation_prints_and_writes_its_figures(unbroken, tmp_path, capsys):
         ({"clip_length": "long"}, "clip_length must be a int"),
         ({"image_size": [28]}, "image_size must be a list of 2"),
         (
-            {"stages": {"backbone": STAGE, "ahd": STAGE}},
+            {"stages": {"backbone": STAGE, "language": STAGE, "ahd": STAGE}},
             "stages: setting rae is missing",
         ),
         (
-            {"stages": {"backbone": {**STAGE, "steps": 0}, "ahd": STAGE, "rae": STAGE}},
+            {"stages": {**MINI["stages"], "backbone": {**STAGE, "steps": 0}}},
             "steps, batch >= 1",
         ),
     ],

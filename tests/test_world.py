@@ -128,7 +128,7 @@ def test_normal_life_has_all_kinds_and_readable_sizes(clips):
     assert {kind for kind, _ in seen} == KINDS
     assert {("person", "walking on the walkway"), ("person", "standing on the walkway")} <= seen
     assert {("car", "driving on the road"), ("car", "parked on the road"), ("bicycle", "riding on the road")} <= seen
-    assert 16 <= np.median(heights) <= 34
+    assert 112 / 5 <= np.median(heights) <= 112 / 3
 
 
 def test_colour_does_not_give_an_anomaly_away(clips):
@@ -280,6 +280,26 @@ def test_the_corpus_is_small_reproducible_and_holds_every_word(clips):
 def test_an_actors_words(clips):
     actor = next(actor for clip in clips for actor in clip.actors if actor.action == "walking on the walkway")
     assert world.actor_words(actor) == f"{actor.color} person walking walkway"
+
+
+def test_the_grounds_words(clips):
+    clip = clips[0]
+    side, light = clip.environment.split(" beside ")[1].split(", ")
+    assert world.ground_words(clip) == (f"{side} {light}", f"road {light}", f"walkway {light}")
+
+
+def test_imagined_dialogues_fit_together_and_do_not_tell_what_is_abnormal():
+    rng = np.random.default_rng(0)
+    targets = set()
+    for _ in range(600):
+        turns = {turn.field: turn.answer for turn in dialogues.imagined_dialogue(rng)}
+        if "anomaly" in turns:
+            said = [turns["target"] != dialogues.NOTHING, turns["trajectory"] != dialogues.NOTHING]
+            assert said == [turns["anomaly"] == "Yes."] * 2
+            assert list(turns) == ["anomaly", "target", "trajectory", "environment"]
+            targets.add(turns["target"])
+    for deed in ("walking on the walkway", "parked on the road", "running", "lying on the ground"):
+        assert any(deed in target for target in targets), deed
 
 
 # -- the demo scene -----------------------------------------------------------------------------------------------------

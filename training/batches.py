@@ -5,6 +5,7 @@ Item k of a stage is drawn from seed k, so that a run that stops and resumes see
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -13,6 +14,7 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
 from tvau_runtime.backends.base import ModelSpec
@@ -22,11 +24,13 @@ from tvau_runtime.tokenizer import TextTokenizer
 
 from .recipe import Recipe
 from .world import (
-    Actor,
+    PLACES,
     Clip,
     Turn,
     actor_words,
     anomaly_dialogue,
+    ground_words,
+    imagined_dialogue,
     make_clip,
     normal_dialogue,
 )
@@ -37,8 +41,10 @@ KINDS = ("person", "car", "van", "bicycle", "box")
 MASK_SCALE = 4
 """Mask cells along a patch."""
 MAX_WORDS = 12
-NARRATION_TURNS = 3
-"""Of the many turns about normal life, which come in random order, so many are taken; more cost more than they teach."""
+LATER_TOKEN = 0.3
+"""What each token of an answer but the first counts in the loss."""
+_DENSE = 7
+"""So many fields of a batch are of one size for all clips; the others are dialogues."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,12 +61,18 @@ class Batch:
     """int64 [B, P], raster order: 0 neither, 1 road, 2 walkway, behind whoever stands there"""
     motion: Tensor
     """float32 [B, T', P, 2], how far the object moves within the pair, in frame sides, times 10 (x, y)"""
+    extent: Tensor
+    """float32 [B, T', P, 4], from the patch's middle to the object's left, top, right and bottom, in frame sides, times 10"""
     words: Tensor
-    """int64 [B, T', M, MAX_WORDS], token ids of what a merged token shows, padded with -1"""
+    """int64 [B, T', M, MAX_WORDS], token ids of what a merged token shows, and where, padded with -1"""
     dialogue: Tensor
     """int64 [B, S], token ids, padded behind"""
     weights: Tensor
-    """float32 [B, S], how much each of them counts as something to say: 1 in all for each answer, 0 for questions"""
+    """float32 [B, S], how much each of them counts as something to say; 0 for questions"""
+    imagined: Tensor
+    """int64 [B, R], token ids of dialogues that belong to no clip, padded behind"""
+    imagined_weights: Tensor
+    """float32 [B, R]"""
 
     def to(self, device: torch.device) -> Batch:
         return Batch(*(getattr(self, field.name).to(device) for field in fields(self)))
@@ -68,7 +80,9 @@ class Batch:
 
 class ClipData(Dataset):
     """Items of one stage. anomalies: whether half of the clips hold one; refine_from: the item from which the dialogue is about
-    them, after narration of what is to be seen."""
+    them, after narration of what is to be seen, in `narration_turns` turns of the many, which come in random order. Items of
+    another series, 0..9, show other clips.
+    """
 
     def __init__(
         self,
@@ -76,23 +90,27 @@ class ClipData(Dataset):
         spec: ModelSpec,
         tokenizer: Path,
         *,
+        series: int,
         anomalies: bool,
         refine_from: int,
+        narration_turns: int,
         split: str = "train",
     ) -> None:
         self.recipe, self.spec, self.path, self.split = recipe, spec, tokenizer, split
-        self.anomalies, self.refine_from = anomalies, refine_from
+        self.first = recipe.seed * 10_000_000 + series * 1_000_000
+        self.anomalies, self.refine_from, self.narration_turns = anomalies, refine_from, narration_turns
         self._tokenizer: TextTokenizer | None = None
+        self._word_ids: dict[str, list[int]] = {}
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
         self._tokenizer = self._tokenizer or TextTokenizer(self.path)
         cv2.setNumThreads(1)
         recipe, rng = (
             self.recipe,
-            np.random.default_rng([self.recipe.seed, index]),
+            np.random.default_rng(self.first + index),
         )
         clip = make_clip(
-            recipe.seed * 10_000_000 + index,
+            self.first + index,
             size=recipe.render_size,
             length=recipe.clip_length,
             rate_hz=recipe.process_rate_hz,
@@ -100,9 +118,11 @@ class ClipData(Dataset):
             split=self.split,
         )
         refine = self.anomalies and index >= self.refine_from
-        turns = _some(anomaly_dialogue(clip, rng), rng) if refine else normal_dialogue(clip, rng)[:NARRATION_TURNS]
-        ids, weights = encode_dialogue(turns, self._tokenizer)
-        return (pack_clip(clip.frames, self.spec), *self._targets(clip), ids, weights)
+        turns = (
+            _some(anomaly_dialogue(clip, rng), rng) if refine else normal_dialogue(clip, rng)[: self.narration_turns]
+        )
+        dialogues = (encode_dialogue(each, self._tokenizer) for each in (turns, imagined_dialogue(rng)))
+        return (pack_clip(clip.frames, self.spec), *self._targets(clip), *itertools.chain(*dialogues))
 
     def _targets(self, clip: Clip) -> tuple[np.ndarray, ...]:
         (rows, columns), steps = self.spec.grid, len(clip.frames) // 2
@@ -120,13 +140,17 @@ class ClipData(Dataset):
         )
         kinds = np.zeros((steps, rows, columns), np.int64)
         motion = np.zeros((steps, rows, columns, 2), np.float32)
-        words = np.full((steps, rows // 2, columns // 2, MAX_WORDS), -1, np.int64)
+        extent = np.zeros((steps, rows, columns, 4), np.float32)
+        middles = np.stack(np.meshgrid((np.arange(columns) + 0.5) / columns, (np.arange(rows) + 0.5) / rows), axis=-1)
         most = np.full((steps, rows, columns), 0.2, np.float32)
         most_merged = np.full((steps, rows // 2, columns // 2), 0.12, np.float32)
         height, width = clip.frames.shape[1:3]
         ground = cv2.resize(clip.ground, (columns, rows), interpolation=cv2.INTER_NEAREST)
+        names: list[list[list[str]]] = [
+            [[ground_words(clip)[g] for g in row] for row in ground[::2, ::2]] for _ in range(steps)
+        ]
         for actor in clip.actors:
-            ids = self._words(actor)
+            name = actor_words(actor)
             for t in range(steps):
                 seen = ((clip.objects[2 * t] == actor.id) | (clip.objects[2 * t + 1] == actor.id)).astype(np.float32)
                 if not seen.any():
@@ -137,21 +161,33 @@ class ClipData(Dataset):
                 first, second = actor.boxes[2 * t], actor.boxes[2 * t + 1]
                 moved = (second[:2] + second[2:] - first[:2] - first[2:]) / 2 / (width, height) * 10
                 motion[t][mine] = np.nan_to_num(moved)
+                box = np.nanmean([first, second], axis=0).reshape(2, 2) / (width, height)
+                extent[t][mine] = ((box - middles[mine][:, None]) * 10).reshape(-1, 4)
                 merged = share.reshape(rows // 2, 2, columns // 2, 2).mean(axis=(1, 3))
                 mine = merged > most_merged[t]
-                most_merged[t][mine], words[t][mine] = merged[mine], ids
+                most_merged[t][mine] = merged[mine]
+                for row, column in np.argwhere(mine):
+                    names[t][row][column] = name
+        words = [
+            self._words(f"{name} {PLACES[(2 * row + 1) * 3 // rows][(2 * column + 1) * 3 // columns]}")
+            for step in names
+            for row, line in enumerate(step)
+            for column, name in enumerate(line)
+        ]
         return (
             masks,
             kinds.reshape(steps, -1),
             ground.astype(np.int64).ravel(),
             motion.reshape(steps, -1, 2),
-            words.reshape(steps, -1, MAX_WORDS),
+            extent.reshape(steps, -1, 4),
+            np.reshape(words, (steps, -1, MAX_WORDS)),
         )
 
-    def _words(self, actor: Actor) -> np.ndarray:
-        tokenizer = self._tokenizer or TextTokenizer(self.path)
-        ids = tokenizer.encode(" " + actor_words(actor))[:MAX_WORDS]
-        return np.array(ids + [-1] * (MAX_WORDS - len(ids)))
+    def _words(self, text: str) -> list[int]:
+        if text not in self._word_ids:
+            ids = (self._tokenizer or TextTokenizer(self.path)).encode(" " + text)[:MAX_WORDS]
+            self._word_ids[text] = ids + [-1] * (MAX_WORDS - len(ids))
+        return self._word_ids[text]
 
 
 def _some(turns: list[Turn], rng: np.random.Generator) -> list[Turn]:
@@ -172,7 +208,9 @@ def pack_clip(frames: np.ndarray, spec: ModelSpec) -> np.ndarray:
 def encode_dialogue(turns: list[Turn], tokenizer: TextTokenizer) -> tuple[np.ndarray, np.ndarray]:
     """Token ids of a dialogue, and what each counts in the loss.
 
-    An answer, with the token that ends it, counts 1 in all, so that a yes or no is not drowned by long descriptions.
+    An answer's first token counts most, so that a yes or no is not drowned by long descriptions. What a token counts may
+    depend on what stands before it, never on the token itself or on what follows: where short answers count more per token,
+    the model learns to prefer them.
     """
     ids: list[int] = []
     weights: list[float] = []
@@ -180,7 +218,7 @@ def encode_dialogue(turns: list[Turn], tokenizer: TextTokenizer) -> tuple[np.nda
         question = tokenizer.encode(question_text(turn.question, first=number == 0))
         answer = tokenizer.encode(turn.answer + ANSWER_END)
         ids += question + answer
-        weights += [0.0] * len(question) + [1 / len(answer)] * len(answer)
+        weights += [0.0] * len(question) + [1.0] + [LATER_TOKEN] * (len(answer) - 1)
     return np.array(ids), np.array(weights, np.float32)
 
 
@@ -198,13 +236,7 @@ def batches(data: ClipData, size: int, start: int, steps: int, workers: int) -> 
 
 
 def _collate(items: list[tuple[np.ndarray, ...]]) -> Batch:
-    pixels, masks, kinds, ground, motion, words = (
-        torch.from_numpy(np.stack(column)) for column in list(zip(*items, strict=True))[:6]
-    )
-    longest = max(len(item[6]) for item in items)
-    dialogue = torch.zeros(len(items), longest, dtype=torch.long)
-    weights = torch.zeros(len(items), longest)
-    for row, item in enumerate(items):
-        dialogue[row, : len(item[6])] = torch.from_numpy(item[6])
-        weights[row, : len(item[7])] = torch.from_numpy(item[7])
-    return Batch(pixels, masks, kinds, ground, motion, words, dialogue, weights)
+    columns = list(zip(*items, strict=True))
+    dense = (torch.from_numpy(np.stack(column)) for column in columns[:_DENSE])
+    padded = (pad_sequence([torch.from_numpy(row) for row in column], batch_first=True) for column in columns[_DENSE:])
+    return Batch(*dense, *padded)

@@ -47,6 +47,7 @@ class Stages:
     """The stages in order."""
 
     backbone: StageSettings
+    language: StageSettings
     ahd: StageSettings
     rae: StageSettings
 

@@ -1,13 +1,16 @@
 """What each stage trains, and its loss. `train.py` runs them all with one loop.
 
-backbone  everything in the backbone, from random weights, on normal life alone: dialogue, words of visual tokens, and
-          dense heads (kind of object, ground behind it, motion) that are thrown away
+backbone  the backbone's vision tower, from random weights, on normal life alone: the words of visual tokens, and
+          dense heads (kind of object, its extent and motion, the ground behind it) that are thrown away
+language  the backbone's language model, from random weights, on dialogue about more normal life, whose visual tokens are
+          kept, and on text without pictures
 ahd       the AHD alone, on masks: focal + dice
 rae       the RAE and a LoRA adapter of the language model, on dialogue: narration first, then anomaly-focused refinement
 """
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +25,12 @@ from tvau_runtime.tokenizer import TextTokenizer
 
 from .batches import KINDS, MASK_SCALE, Batch
 from .losses import answer_loss, dice_loss, focal_loss, word_loss
+from .world import PLACES
 
-__all__ = ["STAGES", "AhdStage", "BackboneStage", "RaeStage", "Stage"]
+__all__ = ["STAGES", "AhdStage", "BackboneStage", "LanguageStage", "RaeStage", "Stage"]
+
+_HEADS = (len(KINDS) + 1, 3, 2, 4)
+"""Outputs of the dense heads: kind of object, ground, motion, extent."""
 
 
 class Stage(nn.Module):
@@ -32,6 +39,8 @@ class Stage(nn.Module):
     anomalies = True
     narration = 0.0
     """Share of the steps whose dialogue is about normal life."""
+    narration_turns = 5
+    """In so many turns of the many that could be asked."""
 
     def __init__(
         self,
@@ -46,6 +55,7 @@ class Stage(nn.Module):
         self.head: Tensor
         self.tail: Tensor
         self.model, self.rate_hz = model.requires_grad_(False), rate_hz
+        self.tokenizer = tokenizer
         self.register_buffer("text", text, persistent=False)  # S_c, [2, D]
         self.register_buffer("head", torch.tensor(tokenizer.encode(HEAD)), persistent=False)
         self.register_buffer("tail", torch.tensor(tokenizer.encode(TAIL)), persistent=False)
@@ -65,59 +75,83 @@ class Stage(nn.Module):
     def answer_loss(self, visual: Tensor, class_maps: Tensor | None, batch: Batch) -> Tensor:
         """Next-token loss on the answers: visual [B, T', M, D], class_maps [B, T', 2, gh, gw] or None."""
         prompt = self.model.prompt(self.head, visual, self.tail, class_maps, batch.dialogue)
-        steps, length = visual.shape[1], batch.dialogue.shape[1]
+        steps = visual.shape[1]
         after = prompt.shape[1] - len(self.head) - steps * visual.shape[2]
         positions = self.model.positions(len(self.head), steps, after, self.rate_hz).to(prompt.device)
+        return self._said(prompt, positions, batch.dialogue, batch.weights)
+
+    def text_loss(self, batch: Batch) -> Tensor:
+        """The same on imagined dialogues, without a picture. They are soon learned: a quarter of the batch's is enough."""
+        few = -(-len(batch.imagined) // 4)
+        dialogue, weights = batch.imagined[:few], batch.imagined_weights[:few]
+        ids = torch.cat([torch.cat([self.head, self.tail]).expand(few, -1), dialogue], dim=1)
+        positions = torch.arange(ids.shape[1], device=ids.device).expand(3, 1, -1)
+        return self._said(self.model.backbone.embed(ids), positions, dialogue, weights)
+
+    def _said(self, prompt: Tensor, positions: Tensor, dialogue: Tensor, weights: Tensor) -> Tensor:
         hidden, _ = self.model.backbone.language(prompt, positions.expand(-1, len(prompt), -1))
-        before = hidden[:, -length - 1 : -1]  # the position before each token predicts it
-        said = batch.weights > 0
-        return answer_loss(self.model.backbone.logits(before[said]), batch.dialogue[said], batch.weights[said])
+        before = hidden[:, -dialogue.shape[1] - 1 : -1]  # the position before each token predicts it
+        said = weights > 0
+        return answer_loss(self.model.backbone.logits(before[said]), dialogue[said], weights[said])
 
 
 class BackboneStage(Stage):
-    """Pre-training from nothing."""
+    """Pre-training of the vision tower from nothing, and of the token table that its visual tokens are to be read with."""
 
     anomalies = False
     narration = 1.0
 
     def prepare(self, lora_rank: int) -> None:
-        self.model.backbone.requires_grad_(True)
-        width = self.model.backbone.vision_dim
-        self.kind_heads = nn.ModuleList(nn.Linear(width, len(KINDS) + 1) for _ in self.model.backbone.taps[1:])
-        self.ground_heads = nn.ModuleList(nn.Linear(width, 3) for _ in self.model.backbone.taps[1:])
-        self.motion_heads = nn.ModuleList(nn.Linear(width, 2) for _ in self.model.backbone.taps[1:])
+        self.model.backbone.model.model.visual.requires_grad_(True)
+        self.model.backbone.model.get_input_embeddings().requires_grad_(True)
+        width, taps = self.model.backbone.vision_dim, self.model.backbone.taps[1:]
+        self.heads = nn.ModuleList(nn.Linear(width, sum(_HEADS)) for _ in taps)
 
     def losses(self, seen: tuple[Tensor, ...], batch: Batch) -> dict[str, Tensor]:
         (pixels,) = seen
-        clips, steps = pixels.shape[:2]
         tapped, tokens = self.model.backbone.encode(pixels.flatten(0, 1))
-        kinds, motion, words = (
-            batch.kinds.flatten(),
-            batch.motion.flatten(0, 2),
-            batch.words.flatten(0, 2),
-        )
-        # Background is most of the picture; it counts a quarter.
-        weights = torch.ones(len(KINDS) + 1, device=kinds.device).index_fill(
-            0, torch.tensor([0], device=kinds.device), 0.25
-        )
-        heads = list(zip(self.kind_heads, self.motion_heads, tapped[1:], strict=True))
-        kind = torch.stack([F.cross_entropy(k(h).flatten(0, 1), kinds, weights) for k, _, h in heads]).mean()
-        ground = batch.ground[:, None].expand(-1, steps, -1).flatten()
-        lies = torch.stack(
-            [F.cross_entropy(g(h).flatten(0, 1), ground) for g, h in zip(self.ground_heads, tapped[1:], strict=True)]
-        ).mean()
+        steps = pixels.shape[1]
+        kinds, ground = batch.kinds.flatten(), batch.ground[:, None].expand(-1, steps, -1).flatten()
         there = kinds > 0
-        moved = torch.stack([F.smooth_l1_loss(m(h).flatten(0, 1)[there], motion[there]) for _, m, h in heads]).mean()
-        shows = words[:, 0] >= 0
-        word = word_loss(self.model.backbone.logits(tokens.flatten(0, 1)[shows]), words[shows])
-        answer = self.answer_loss(tokens.unflatten(0, (clips, steps)), None, batch)
-        return {
-            "answer": answer,
-            "word": word,
-            "kind": kind,
-            "ground": lies,
-            "motion": 2.0 * moved,
-        }
+        motion, extent = batch.motion.flatten(0, 2)[there], batch.extent.flatten(0, 2)[there]
+        # Background is most of the picture; it counts a quarter.
+        weights = torch.tensor([0.25] + [1.0] * len(KINDS), device=kinds.device)
+        dense = torch.zeros(4, device=kinds.device)
+        for head, hidden in zip(self.heads, tapped[1:], strict=True):
+            kind, lies, moved, reach = head(hidden).flatten(0, 1).split(_HEADS, dim=-1)
+            dense = dense + torch.stack(
+                [
+                    F.cross_entropy(kind, kinds, weights),
+                    F.cross_entropy(lies, ground),
+                    2.0 * F.smooth_l1_loss(moved[there], motion),
+                    F.smooth_l1_loss(reach[there], extent),
+                ]
+            )
+        terms = dict(zip(("kind", "ground", "motion", "extent"), dense / len(self.heads), strict=True))
+        return {"word": word_loss(self.model.backbone.logits(tokens.flatten(0, 1)), batch.words.flatten(0, 2)), **terms}
+
+
+class LanguageStage(Stage):
+    """Pre-training of the language model: what the tower makes of normal life, and text without pictures.
+
+    A language model that never met the words of abnormal life, "running" or "yes", has learned to avoid them, and stays
+    mute when it is frozen.
+    """
+
+    anomalies = False
+    narration = 1.0
+
+    def prepare(self, lora_rank: int) -> None:
+        self.model.backbone.model.model.language_model.requires_grad_(True)  # with the token table, which is tied
+
+    @torch.no_grad()
+    def see(self, batch: Batch) -> tuple[Tensor, ...]:
+        _, tokens = self.model.backbone.encode(batch.pixels.flatten(0, 1))
+        return (tokens.unflatten(0, batch.pixels.shape[:2]),)
+
+    def losses(self, seen: tuple[Tensor, ...], batch: Batch) -> dict[str, Tensor]:
+        (tokens,) = seen
+        return {"answer": self.answer_loss(tokens, None, batch), "text": self.text_loss(batch)}
 
 
 class AhdStage(Stage):
@@ -147,8 +181,12 @@ class RaeStage(Stage):
     def prepare(self, lora_rank: int) -> None:
         from peft import LoraConfig, get_peft_model
 
-        self.model.rae.requires_grad_(True)
-        language = self.model.backbone.model.model
+        rae, backbone = self.model.rae.requires_grad_(True), self.model.backbone
+        with torch.no_grad():  # a region's prompt starts from the words for its place
+            for place, words in zip(rae.place, itertools.chain(*PLACES), strict=True):
+                ids = torch.tensor(self.tokenizer.encode(" " + words), device=place.device)
+                place.copy_(backbone.embed(ids).mean(dim=0))
+        language = backbone.model.model
         settings = LoraConfig(r=lora_rank, lora_alpha=2 * lora_rank, target_modules="all-linear")
         with checkpoint.quiet():
             self.adapter: Any = get_peft_model(language.language_model, settings)
@@ -170,4 +208,4 @@ class RaeStage(Stage):
         self.model.backbone.model.model.language_model = self.adapter.unload()
 
 
-STAGES = {"backbone": BackboneStage, "ahd": AhdStage, "rae": RaeStage}
+STAGES = {"backbone": BackboneStage, "language": LanguageStage, "ahd": AhdStage, "rae": RaeStage}

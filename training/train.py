@@ -121,7 +121,7 @@ class Run:
             optimizer.load_state_dict(self.state["optimizer"])
         begun = saved = time.monotonic()
         bar = tqdm(
-            self._batches(stage, settings, step),
+            self._batches(name, stage, settings, step),
             desc=name, total=settings.steps, initial=step, unit="step", dynamic_ncols=True,
         )  # fmt: skip
 
@@ -152,14 +152,15 @@ class Run:
         return stage
 
     def _batches(
-        self, stage: Stage, settings: StageSettings, start: int
+        self, name: str, stage: Stage, settings: StageSettings, start: int
     ) -> Iterator[tuple[tuple[torch.Tensor, ...], Batch]]:
         """What the stage sees, and the batch, for every step from `start` on; step k's is the same in every run."""
         drawn = settings.cache or settings.steps
         narrated = int(stage.narration * drawn)
         data = ClipData(
             self.recipe, self.spec(), self.tokenizer_file, anomalies=stage.anomalies,
-            refine_from=narrated * settings.batch,
+            series=list(STAGES).index(name),  # a heat map is too good on clips that its decoder was trained on
+            refine_from=narrated * settings.batch, narration_turns=stage.narration_turns,
         )  # fmt: skip
         fresh = batches(data, settings.batch, 0 if settings.cache else start, drawn, self.workers)
         moved = (batch.to(self.device) for batch in fresh)
@@ -171,7 +172,8 @@ class Run:
             for batch in tqdm(moved, desc="frozen features", total=drawn, unit="batch", dynamic_ncols=True)
         ]
         for step in range(start, settings.steps):
-            first, last = (0, narrated) if step < int(stage.narration * settings.steps) else (narrated, drawn)
+            narrates = narrated and step < int(stage.narration * settings.steps)
+            first, last = (0, narrated) if narrates else (narrated, drawn)
             turn, place = divmod(step, last - first)
             order = torch.randperm(last - first, generator=torch.Generator().manual_seed(self.recipe.seed + turn))
             yield kept[first + int(order[place])]

@@ -46,7 +46,7 @@ class Manifest:
     """Directory in the checkpoint, or a hub name such as Qwen/Qwen2.5-VL-7B-Instruct."""
     mean: tuple[float, float, float] = CLIP_MEAN
     std: tuple[float, float, float] = CLIP_STD
-    rae_conv_widths: tuple[int, int, int] = (128, 256, 256)
+    rae_conv_widths: tuple[int, int, int] = (64, 256, 256)
     rae_hidden: int = 0
     """Width of the RAE's MLPs; 0: 4/7 of the language model's width, as for the 7B sizes."""
     versions: dict[str, str] = field(default_factory=dict)

@@ -6,13 +6,14 @@
 A clip is fully determined by its arguments, and cheap enough to be made while training. Knows nothing about models.
 """
 
-from .dialogue import actor_words, anomaly_dialogue, corpus, normal_dialogue
+from .dialogue import PLACES, actor_words, anomaly_dialogue, corpus, ground_words, imagined_dialogue, normal_dialogue
 from .render import SPLITS, make_clip
 from .types import ANOMALIES, NORMALITIES, Actor, Clip, Turn
 
 __all__ = [
     "ANOMALIES",
     "NORMALITIES",
+    "PLACES",
     "SPLITS",
     "Actor",
     "Clip",
@@ -20,6 +21,8 @@ __all__ = [
     "actor_words",
     "anomaly_dialogue",
     "corpus",
+    "ground_words",
+    "imagined_dialogue",
     "make_clip",
     "normal_dialogue",
 ]

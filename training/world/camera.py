@@ -70,14 +70,14 @@ class Camera:
 
 
 def random_camera(rng: np.random.Generator, size: tuple[int, int], aspect: float | None) -> Camera:
-    """A camera for images of (height, width) in which a person in the middle is about a fifth of the image high.
+    """A camera for images of (height, width) in which a person in the middle is a fifth to a third of the image high.
 
     aspect: width / height of what the camera sees, when the image is squeezed to `size`; None for square pixels.
     """
     height, width = size
     aspect = width / height if aspect is None else aspect
     pitch, distance = math.radians(rng.uniform(28, 42)), rng.uniform(15, 24)
-    person = rng.uniform(0.185, 0.245) * min(1.0, aspect)
+    person = rng.uniform(0.2, 0.36) * min(1.0, aspect)
     focal_y = person * height * distance / (PERSON_HEIGHT * math.cos(pitch))
     return Camera(
         width=width,

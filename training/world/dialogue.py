@@ -5,6 +5,7 @@ Everything is read off the labels: who is visible, which colour, doing what, whe
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -15,7 +16,18 @@ from .palette import COLORS
 from .scene import LIGHTS, SIDES
 from .types import Actor, Clip, Turn
 
-__all__ = ["NOTHING", "PLACES", "actor_words", "anomaly_dialogue", "corpus", "describe", "normal_dialogue", "place_of"]
+__all__ = [
+    "NOTHING",
+    "PLACES",
+    "actor_words",
+    "anomaly_dialogue",
+    "corpus",
+    "describe",
+    "ground_words",
+    "imagined_dialogue",
+    "normal_dialogue",
+    "place_of",
+]
 
 PLACES = (("top left", "top", "top right"), ("left", "center", "right"), ("bottom left", "bottom", "bottom right"))
 NOTHING = "nothing abnormal"
@@ -84,6 +96,13 @@ def actor_words(actor: Actor) -> str:
     return " ".join([actor.color, actor.kind, *(w for w in actor.action.split() if w not in ("on", "the"))])
 
 
+def ground_words(clip: Clip) -> tuple[str, str, str]:
+    """The words that one look at the bare ground should bring to mind, for each value of `Clip.ground`: what lies there and in
+    which light."""
+    side, light = clip.environment.partition(" beside ")[2].split(", ")
+    return tuple(f"{ground} {light}" for ground in (side, "road", "walkway"))  # type: ignore[return-value]
+
+
 def _pick(rng: np.random.Generator | None, field: str) -> str:
     options = QUESTIONS[field]
     return options[0] if rng is None else options[rng.integers(len(options))]
@@ -107,6 +126,10 @@ def _trajectory(actor: Actor, clip: Clip) -> str:
     size = clip.objects.shape[1:]
     when = np.flatnonzero(actor.abnormal_frames)
     first, last = (place_of(actor.boxes[t], size) for t in (when[0], when[-1]))
+    return _way(first, last)
+
+
+def _way(first: str, last: str) -> str:
     return f"it stays at the {first}" if first == last else f"from the {first} to the {last}"
 
 
@@ -149,12 +172,12 @@ def normal_dialogue(clip: Clip, rng: np.random.Generator) -> list[Turn]:
     return [turns[i] for i in rng.permutation(len(turns))]
 
 
-def corpus(count: int, seed: int = 0) -> Iterator[str]:
-    """`count` texts that hold every word of every dialogue, for a tokenizer or a language model without pictures.
+def imagined_dialogue(rng: np.random.Generator) -> list[Turn]:
+    """A dialogue that fits together but belongs to no clip, as one reads about such things: what words there are and how answers
+    follow from each other. Nothing in it tells which deeds are abnormal.
 
-    The texts are made up from the same phrases without rendering; each is a question and an answer on two lines.
+    Either the four questions about an anomaly, or some about a scene in random order.
     """
-    rng = np.random.default_rng([99, seed])
     flat = [place for row in PLACES for place in row]
 
     def one(options: tuple[str, ...] | list[str]) -> str:
@@ -164,33 +187,45 @@ def corpus(count: int, seed: int = 0) -> Iterator[str]:
         kind, action = _COURSE_OF_LIFE[rng.integers(len(_COURSE_OF_LIFE))]
         return _phrase(kind, one(COLORS), action)
 
-    fields = list(QUESTIONS)
-    for _ in range(count):
-        field = one(fields)
-        noun, place = one(["person", "car", "van", "box"]), one(flat)
-        question = one(QUESTIONS[field])
-        question = question.format(noun, place) if field in ("color", "action") else question.format(place)
-        if field == "anomaly":
-            answer = one(["Yes.", "No."])
-        elif field == "target":
-            answer = one([NOTHING, someone()])
-        elif field == "trajectory":
-            answer = one([NOTHING, f"it stays at the {place}", f"from the {place} to the {one(flat)}"])
-        elif field == "environment":
-            walkways, side, light = (one(["a walkway", "two walkways"]), one(SIDES), one(tuple(LIGHTS)))
-            answer = f"a road with {walkways} beside {side}, {light}"
-        elif field == "scene":
-            answer = ", ".join(f"{someone()} at the {one(flat)}" for _ in range(rng.integers(1, 4)))
-        elif field == "place":
-            answer = one(["nothing", someone(), f"{someone()} and {someone()}"])
-        elif field in ("people", "vehicles"):
-            answer = one(_NUMBERS)
-        elif field == "color":
-            answer = one(COLORS)
-        else:
-            kind, action = _COURSE_OF_LIFE[rng.integers(len(_COURSE_OF_LIFE))]
-            answer = _doing(kind, action)
-        yield f"{question}\n{answer}"
+    def several(most: int) -> list[str]:
+        return [someone() for _ in range(rng.integers(1, most + 1))]
+
+    walkways, side, light = one(["a walkway", "two walkways"]), one(SIDES), one(tuple(LIGHTS))
+    environment = f"a road with {walkways} beside {side}, {light}"
+    noun, place, start, stop = one(["person", "car", "van", "box"]), one(flat), one(flat), one(flat)
+    if rng.random() < 0.5:
+        answers = {"anomaly": "No.", "target": NOTHING, "trajectory": NOTHING, "environment": environment}
+        if rng.random() < 0.5:
+            answers.update(anomaly="Yes.", target=someone(), trajectory=_way(start, stop))
+        return [Turn(_pick(rng, field), answer, field) for field, answer in answers.items()]
+    kind, action = _COURSE_OF_LIFE[rng.integers(len(_COURSE_OF_LIFE))]
+    answers = {
+        "scene": ", ".join(f"{who} at the {one(flat)}" for who in several(3)),
+        "people": one(_NUMBERS),
+        "vehicles": one(_NUMBERS),
+        "environment": environment,
+        "place": one(["nothing", " and ".join(several(2))]),
+        "color": one(COLORS),
+        "action": _doing(kind, action),
+    }
+    turns = [
+        Turn(_pick(rng, field).format(*_asked(field, noun, place)), said, field) for field, said in answers.items()
+    ]
+    return [turns[i] for i in rng.permutation(len(turns))]
+
+
+def _asked(field: str, noun: str, place: str) -> tuple[str, ...]:
+    """What a question of this field is about."""
+    return (noun, place) if field in ("color", "action") else (place,)
+
+
+def corpus(count: int, seed: int = 0) -> Iterator[str]:
+    """`count` texts of imagined dialogues that hold every word of every dialogue, for a tokenizer; each is a question and an
+    answer on two lines."""
+    rng = np.random.default_rng([99, seed])
+    turns = (turn for _ in itertools.count() for turn in imagined_dialogue(rng))
+    for turn in itertools.islice(turns, count):
+        yield f"{turn.question}\n{turn.answer}"
 
 
 _COURSE_OF_LIFE = tuple(

@@ -21,10 +21,10 @@ class RegionAnomalyEncoder(nn.Module):
     """Three convolutions over temporal differences, pooled by region and over all, each through an MLP and a linear layer.
 
     text_dim: D. conv_widths: channels of the convolutions, the last is C_h. hidden: width of the MLPs; 0 takes 4/7 of D.
-    With the defaults at D = 3584 it has 25.06 M parameters; the paper's count implies 24.97 M.
+    With the defaults at D = 3584 it has 24.94 M parameters; the paper's count implies 24.97 M.
     """
 
-    def __init__(self, text_dim: int, conv_widths: tuple[int, int, int] = (128, 256, 256), hidden: int = 0) -> None:
+    def __init__(self, text_dim: int, conv_widths: tuple[int, int, int] = (64, 256, 256), hidden: int = 0) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         for before, after in zip((2, *conv_widths), conv_widths):
@@ -35,6 +35,8 @@ class RegionAnomalyEncoder(nn.Module):
         self.everywhere = _mlp(conv_widths[-1], hidden, text_dim)
         # As small as token embeddings are, so that untrained prompts do not drown the text.
         self.base = nn.Parameter(torch.randn(BASE_PROMPTS, text_dim) * 0.02)
+        # One MLP serves all regions and cannot tell where it is; a row of the frame is not a row of rotary positions either.
+        self.place = nn.Parameter(torch.randn(REGIONS * REGIONS, text_dim) * 0.02)
 
     def forward(self, class_maps: Tensor) -> Tensor:
         """P_An (eq. 13): H_c of a window [B, T', 2, gh, gw], T' >= 2, to [B, (T'-1) * 20, D], step after step.
@@ -50,7 +52,7 @@ class RegionAnomalyEncoder(nn.Module):
         difference = class_maps[:, 1:] - class_maps[:, :-1]  # eq. 9
         features = self.backbone(difference.to(self.base.dtype).flatten(0, 1))  # eq. 10: (B T'-1) C_h gh gw
         grid = F.adaptive_avg_pool2d(features, REGIONS).flatten(2).transpose(1, 2)  # (B T'-1) 9 C_h
-        region = self.region(grid)  # eq. 11
+        region = self.region(grid) + self.place  # eq. 11
         everywhere = self.everywhere(features.mean(dim=(2, 3)))[:, None]  # eq. 12
         base = self.base.expand(region.shape[0], -1, -1)
         prompts = torch.cat([base, region, everywhere], dim=1)  # eq. 13: (B T'-1) 20 D
