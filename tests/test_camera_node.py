@@ -63,6 +63,14 @@ def stamps_s(messages):
     return [from_time(message.header.stamp) / 1e9 for message in messages]
 
 
+def check_pace(messages, period_s):
+    """Every step is one period; where the machine stands still for half a second, the node goes on from there, later."""
+    steps = np.diff(stamps_s(messages))
+    on_time = steps[np.abs(steps - period_s) < 2e-6]
+    assert len(on_time) >= len(steps) - 1
+    assert steps.min() > period_s - 2e-6
+
+
 def brightness(message):
     return float(to_rgb(message).mean())
 
@@ -79,7 +87,7 @@ def test_once_every_frame_in_order_and_at_its_pace(peer, camera, clip):
         ("bgr8", 48, 64, "camera_optical_frame")
     }
     assert np.diff([brightness(m) for m in images]).min() > 10
-    np.testing.assert_allclose(np.diff(stamps_s(images)), 1 / FPS, atol=1e-6)
+    check_pace(images, 1 / FPS)
     assert began < stamps_s(images)[0]
     assert stamps_s(images)[-1] < time.time() + 0.1
 
@@ -98,7 +106,7 @@ def test_rate_size_name_and_frame(peer, camera, clip):
     images = peer.listen(Image, "front/image_raw")
     camera("front", path=str(clip), loop=False, rate_hz=60.0, width=32, height=20, frame_id="lens")
     wait_for(lambda: len(images) == FRAMES, "all frames")
-    np.testing.assert_allclose(np.diff(stamps_s(images)), 1 / 60, atol=1e-6)
+    check_pace(images, 1 / 60)
     assert {(m.height, m.width, m.header.frame_id) for m in images} == {(20, 32, "lens")}
 
 

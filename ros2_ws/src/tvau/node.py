@@ -113,7 +113,7 @@ class TvauNode(LifecycleNode):
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         self._free()
-        self._state = "unconfigured"
+        self._state, self._problem = "unconfigured", ""
         return SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -124,7 +124,7 @@ class TvauNode(LifecycleNode):
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         self._stop()
         self._free()
-        self._state = "unconfigured"
+        self._state, self._problem = "unconfigured", ""
         return SUCCESS
 
     def _attempt(self, name: str, step: Callable[[], None], undo: Callable[[], None]) -> TransitionCallbackReturn:
