@@ -38,10 +38,10 @@ ARGUMENTS = {
     "params_file": (str(BESIDE / "params.yaml"), "Parameters of both nodes.", None),
     "model": ("", "Checkpoint: the name of an embedded one, or a directory; empty takes what params_file says.", None),
     "namespace": ("", "Namespace of both nodes.", None),
-    "use_sim_time": ("false", "Take the time from /clock.", ["true", "false"]),
+    "use_sim_time": ("", "Take the time from /clock; empty takes what params_file says.", ["", "true", "false"]),
     "log_level": ("info", "Least severity that is logged.", ["debug", "info", "warn", "error", "fatal"]),
-    "rate": ("0.0", "Frames per second of the source; 0 takes its own.", None),
-    "loop": ("true", "Play a file or the demo again and again.", ["true", "false"]),
+    "rate": ("", "Frames per second of the source; 0.0 takes its own, empty what params_file says.", None),
+    "loop": ("", "Play a file or the demo again and again; empty takes what params_file says.", ["", "true", "false"]),
     "rviz": ("false", "Show overlay and heat map in RViz.", ["true", "false"]),
 }
 """Default, description and choices."""
@@ -53,25 +53,25 @@ def start(context: LaunchContext) -> list:
     def given(name: str) -> str:
         return LaunchConfiguration(name).perform(context)
 
-    common = {"use_sim_time": ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)}
+    def passed(**names: tuple[str, type]) -> dict:
+        return {
+            parameter: ParameterValue(LaunchConfiguration(name), value_type=kind)
+            for parameter, (name, kind) in names.items()
+            if given(name)
+        }
+
+    common = passed(use_sim_time=("use_sim_time", bool))
     params_file, log_level = given("params_file"), ["--ros-args", "--log-level", given("log_level")]
     if not Path(params_file).is_file():
         raise RuntimeError(f"params_file must be a YAML file, but there is none at '{params_file}'")
-    tvau: dict = dict(common)
-    if given("model"):
-        tvau["engine.model"] = ParameterValue(LaunchConfiguration("model"), value_type=str)
+    tvau: dict = common | passed(**{"engine.model": ("model", str)})
     name = given("camera") or "camera"
     if given("source") != "topic":
         tvau |= {"cameras": [name], "image_topics": [f"{name}/image_raw"], "reliability": "reliable"}
     elif given("camera") or given("image_topic"):
         tvau |= {"cameras": [name], "image_topics": [given("image_topic")]}
-    camera = {
-        **common,
-        "source": given("source"),
-        "path": ParameterValue(LaunchConfiguration("path"), value_type=str),
-        "rate_hz": ParameterValue(LaunchConfiguration("rate"), value_type=float),
-        "loop": ParameterValue(LaunchConfiguration("loop"), value_type=bool),
-    }
+    camera = {"source": given("source")} | common
+    camera |= passed(path=("path", str), rate_hz=("rate", float), loop=("loop", bool))
     is_topic = EqualsSubstitution(LaunchConfiguration("source"), "topic")
     return [
         Node(

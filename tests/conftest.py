@@ -29,28 +29,22 @@ def tiny_copy(tiny, tmp_path):
     return shutil.copytree(tiny, tmp_path / "copy")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def running_ros():
-    """rclpy, for the tests of one file."""
+    """rclpy, and with it a DDS participant that no other test has used."""
     from ros_tools import ros
 
     with ros():
         yield
 
 
-@pytest.fixture(scope="module")
-def one_peer(running_ros):
+@pytest.fixture
+def peer(running_ros):
+    """Whoever is on the other side of the node under test."""
     from ros_tools import peering
 
     with peering() as peer:
         yield peer
-
-
-@pytest.fixture
-def peer(one_peer):
-    """Whoever is on the other side of the node under test."""
-    yield one_peer
-    one_peer.forget()
 
 
 @pytest.fixture

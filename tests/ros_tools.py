@@ -95,18 +95,6 @@ class Peer(Node):
         self._senders: dict[str, Any] = {}
         self._callers: dict[str, Any] = {}
 
-    def forget(self) -> None:
-        """Ends all that it listens to, sends and calls."""
-        for subscription in list(self.subscriptions):
-            self.destroy_subscription(subscription)
-        for publisher in self._senders.values():
-            self.destroy_publisher(publisher)
-        for client in self._callers.values():
-            self.destroy_client(client)
-        self.heard.clear()
-        self._senders.clear()
-        self._callers.clear()
-
     def offer(self, topic: str, kind: type, qos: QoSProfile = RELIABLE) -> None:
         """Says that it will publish."""
         self._senders[topic] = self.create_publisher(kind, topic, qos)

@@ -119,7 +119,7 @@ def test_two_cameras_on_one_model_raw_and_compressed(peer, watch):
     # Without a name it is not clear which one is asked about.
     answer = query(peer, question="Is there any anomaly in the video?")
     assert not answer.ok
-    assert "name a camera; cameras:" in answer.message
+    assert "name a camera; there are:" in answer.message
     assert query(peer, question="Is there any anomaly in the video?", camera="right").camera == "right"
 
 
@@ -229,6 +229,8 @@ def test_diagnostics(peer, watch):
     bad = image(99.0)
     bad.encoding = "?"
     peer.send("camera/image_raw", bad)
+    told = "1 frames could not be decoded"
+    wait_for(lambda: any(report.status[-1].message == told for report in reports), "a warning of the bad frame")
     stream(peer, 8)
     wait_for(lambda: len(scores) == 4, "four steps")
 

@@ -13,6 +13,8 @@ from ros_tools import ALWAYS, listen, logged, query, stream, wait_for
 from std_srvs.srv import Trigger
 from tvau_msgs.msg import AnomalyEvent, AnomalyScore
 
+from tvau.node import TvauNode
+
 pytestmark = pytest.mark.usefixtures("running_ros")
 
 
@@ -47,6 +49,17 @@ def test_lifecycle(peer, watch):
     assert peer.transition("tvau", "configure")
     assert peer.transition("tvau", "shutdown") or peer.transition("tvau", "inactive_shutdown")
     assert peer.state("tvau") == "finalized"
+
+
+def test_a_destroyed_node_leaves_no_services_behind(peer):
+    node = TvauNode(parameter_overrides=[Parameter("autostart", value=False)])
+
+    def services():
+        return [name for name, _ in peer.get_service_names_and_types() if name.startswith("/tvau/")]
+
+    wait_for(lambda: "/tvau/get_state" in services(), "the node's services")
+    node.destroy_node()
+    wait_for(lambda: not services(), "their end, though the node object lives")
 
 
 def peer_sets(peer, name, value, node="tvau"):

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("running_ros")
 def test_query(peer, watch):
     node = watch()
     scores = listen(peer, node, AnomalyScore, "camera/score")
-    assert "none has sent a frame yet" in query(peer, question="Anything?").message
+    assert "no frame has come from a camera yet" in query(peer, question="Anything?").message
     stamps = stream(peer, 4)
     wait_for(lambda: len(scores) == 2, "two steps")
     assert "2 of 4 steps" in query(peer, question="Anything?").message
@@ -53,7 +53,10 @@ def test_query(peer, watch):
     ("fields", "text"),
     [
         ({"question": ""}, "the question is empty"),
-        ({"question": "Anything?", "camera": "attic"}, "there is no camera 'attic'; cameras: camera"),
+        (
+            {"question": "Anything?", "camera": "attic"},
+            "no frame has come from a camera 'attic'; there are frames of: camera",
+        ),
         ({"question": "Anything?", "session": "abc"}, "there is no session 'abc'"),
         ({"question": "Anything?", "event_id": "camera-99"}, "there is no window of event 'camera-99'"),
         ({"question": "x" * 5000}, "at most 2000 characters"),

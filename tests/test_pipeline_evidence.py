@@ -26,7 +26,7 @@ def backend(tiny):
 
 def test_the_latest_window_is_the_only_cameras_where_none_is_named(backend):
     pipeline = pipeline_of(backend)
-    with pytest.raises(QueryError, match="name a camera; cameras: none has sent a frame yet"):
+    with pytest.raises(QueryError, match="no frame has come from a camera yet"):
         pipeline.window()
     feed(pipeline, range(5))
     with pytest.raises(QueryError, match=r"'cam' has no full window yet: 2 of 4 steps \(5 frames sampled\)"):
@@ -34,9 +34,9 @@ def test_the_latest_window_is_the_only_cameras_where_none_is_named(backend):
     updates = feed(pipeline, range(5, 12))
     assert pipeline.window() is pipeline.window("cam") is updates[-1].window
     feed(pipeline, range(2), camera="other")
-    with pytest.raises(QueryError, match="name a camera; cameras: cam, other"):
+    with pytest.raises(QueryError, match="name a camera; there are: cam, other"):
         pipeline.window()
-    with pytest.raises(QueryError, match="there is no camera 'nobody'; cameras: cam, other"):
+    with pytest.raises(QueryError, match="no frame has come from a camera 'nobody'; there are frames of: cam, other"):
         pipeline.window("nobody")
 
 

@@ -171,7 +171,7 @@ def test_reset_drops_what_waits_and_ends_events(backend, monkeypatch):
         for k in range(2, 6):
             worker.submit(frame(k))
         worker.reset("cam")
-        assert worker.stats("cam").dropped == 4
+        assert worker.stats("cam").cleared == 4
         assert worker.stats("cam").queued == 0
         gate.open()
         assert worker.drain(PATIENCE_S)
@@ -180,9 +180,9 @@ def test_reset_drops_what_waits_and_ends_events(backend, monkeypatch):
         worker.submit(frame(1))
         assert worker.drain(PATIENCE_S)
         assert [e.phase for e in events_of(got)][2:] == [Phase.START]
-        with pytest.raises(QueryError, match="there is no camera 'nobody'; cameras: cam"):
+        with pytest.raises(QueryError, match="no frame has come from a camera 'nobody'; there are frames of: cam"):
             worker.reset("nobody")
-        with pytest.raises(QueryError, match="there is no camera 'nobody'"):
+        with pytest.raises(QueryError, match="no frame has come from a camera 'nobody'"):
             worker.stats("nobody")
 
 
@@ -227,7 +227,7 @@ def test_close_ends_events_drops_the_queue_and_may_be_called_again(backend, monk
             gate.wait_entered()
     closing = threading.Thread(target=worker.close)
     closing.start()
-    wait_for(lambda: worker.stats("cam").dropped == 4)
+    wait_for(lambda: worker.stats("cam").cleared == 4)
     gate.open()
     closing.join(PATIENCE_S)
     assert [e.phase for e in events_of(got)] == [Phase.START, Phase.END]

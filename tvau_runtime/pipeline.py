@@ -178,7 +178,9 @@ class Pipeline:
                 return self._streams[camera]
             if not camera and len(self._streams) == 1:
                 return next(iter(self._streams.values()))
-            known = ", ".join(self._streams) or "none has sent a frame yet"
+            known = ", ".join(self._streams)
+        if not known:
+            raise QueryError("no frame has come from a camera yet")
         if camera:
-            raise QueryError(f"there is no camera {camera!r}; cameras: {known}")
-        raise QueryError(f"name a camera; cameras: {known}")
+            raise QueryError(f"no frame has come from a camera {camera!r}; there are frames of: {known}")
+        raise QueryError(f"name a camera; there are: {known}")

@@ -41,7 +41,9 @@ class WorkerStats:
 
     submitted: int = 0
     dropped: int = 0
-    """Frames that had to make room for newer ones, or were waiting at `reset` or `close`."""
+    """Frames that had to make room for newer ones."""
+    cleared: int = 0
+    """Frames that were waiting at `reset` or `close`."""
     queued: int = 0
     failed: int = 0
     """Frames that the pipeline refused, and callbacks that raised."""
@@ -69,7 +71,7 @@ class _Camera:
         self.count(submitted=1)
 
     def drop_all(self) -> None:
-        self.count(dropped=len(self.queue))
+        self.count(cleared=len(self.queue))
         self.queue.clear()
 
     def count(self, **more: int) -> None:
@@ -177,9 +179,8 @@ class StreamWorker:
 
     def _known(self, camera: str) -> str:
         if camera not in self._cameras:
-            raise QueryError(
-                f"there is no camera {camera!r}; cameras: {', '.join(self._cameras) or 'none has sent a frame yet'}"
-            )
+            known = ", ".join(self._cameras) or "none"
+            raise QueryError(f"no frame has come from a camera {camera!r}; there are frames of: {known}")
         return camera
 
     def _idle(self) -> bool:

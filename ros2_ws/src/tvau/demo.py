@@ -59,7 +59,7 @@ class Demo:
         self._recorder = Recorder(out, self._scene.fps)
         self._nodes = NodeProcesses(out)
         self._story = Story(self._scene_s, self._scene.size)
-        self._first_event_s = -1.0
+        self._first_event_s, self._stopped = -1.0, False
         self._asked: Any = None
         """The question that waits for an answer, with its future."""
         self._answers: list[tuple[str, Any]] = []
@@ -79,6 +79,10 @@ class Demo:
             problems.append(str(error))
         self._write()
         return self._conclude(problems + (self._shortfalls() if self._listener.images else []))
+
+    def stop(self, *_: object) -> None:
+        """Ends the run at the next turn of its loop, where nothing is half done; for signals."""
+        self._stopped = True
 
     def clean_up(self) -> None:
         """Leaves no process behind."""
@@ -162,6 +166,8 @@ class Demo:
         """Listens until it is done. Raises `Unfinished` after the time-out, unless no problem is named."""
         until = min(time.monotonic() + timeout_s, self._deadline)
         while not done():
+            if self._stopped:  # a signal may come while a process is being started, which would then be lost
+                raise KeyboardInterrupt
             if time.monotonic() > until:
                 if problem:
                     raise Unfinished(f"{problem} within {timeout_s:.0f} s")
@@ -244,6 +250,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         given.out.mkdir(parents=True, exist_ok=True)
         demo = Demo(given.out, given.model, given.scene, given.deadline)
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, demo.stop)
         return demo.run()
     except (OSError, TvauError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -26,6 +26,8 @@ class CameraReport:
     """How long no frame has come."""
     newly_dropped: int
     """Frames dropped since the last report."""
+    newly_bad: int
+    """Frames since the last report that could not be decoded."""
     age_s: float
     """From the last heat map's stamp to its publication."""
     stream: StreamStats
@@ -41,10 +43,12 @@ def node_status(node: str, state: str, problem: str, facts: dict[str, Any]) -> D
 
 
 def camera_status(node: str, report: CameraReport, patience_s: float) -> DiagnosticStatus:
-    """OK, or WARN where no frame comes for `patience_s` (0: ever), or frames were dropped since the last report."""
+    """OK, or WARN where no frame comes for `patience_s` (0: ever), or frames were bad or dropped since the last report."""
     level, message = DiagnosticStatus.OK, f"{report.frame_rate_hz:.1f} frames/s"
     if patience_s and report.silent_s >= patience_s:
         level, message = DiagnosticStatus.WARN, f"no frame on {report.topic} for {report.silent_s:.0f} s"
+    elif report.newly_bad:
+        level, message = DiagnosticStatus.WARN, f"{report.newly_bad} frames could not be decoded"
     elif report.newly_dropped:
         level = DiagnosticStatus.WARN
         message = f"the model is slower than the camera: {report.newly_dropped} frames dropped"
@@ -56,6 +60,7 @@ def camera_status(node: str, report: CameraReport, patience_s: float) -> Diagnos
         "bad frames": report.bad,
         "sampled frames": stream.sampled,
         "dropped frames": worker.dropped,
+        "cleared frames": worker.cleared,
         "failed frames": worker.failed,
         "late frames": stream.late,
         "repeated frames": stream.repeated,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import traceback
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from rclpy.context import Context
 from rclpy.exceptions import InvalidHandle
@@ -35,22 +36,28 @@ class PoolExecutor(Executor):
 
     def spin_once(self, timeout_sec: float | None = None) -> None:
         try:
-            task, _, _ = self.wait_for_ready_callbacks(timeout_sec=timeout_sec)
+            waiting = self.wait_for_ready_callbacks(timeout_sec=timeout_sec)
         except (ConditionReachedException, ExternalShutdownException, ShutdownException, TimeoutException):
             return
         except InvalidHandle:
             return  # something was destroyed while it was looked at
-        self._pool.submit(_execute, task)
+        with self._tasks_lock:  # rclpy would hand out a task that waits in the pool again and again
+            self._tasks = [each for each in self._tasks if each[0] is not waiting[0]]
+        self._pool.submit(self._execute, *waiting)
 
     def shutdown(self, timeout_sec: float | None = None) -> bool:
         """Waits for the callbacks that run, however long they take, and frees the rest."""
         self._pool.shutdown(wait=True)
         return super().shutdown(timeout_sec)
 
-
-def _execute(task: Task) -> None:
-    task()
-    error = task.exception()
-    if error is not None and not isinstance(error, InvalidHandle):  # what it was to answer to may be gone
-        text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-        get_logger("tvau").error(f"a callback failed, which is a defect: {text}")
+    def _execute(self, task: Task, entity: Any, node: Any) -> None:
+        task()
+        if not task.done():  # it awaits something: another try
+            with self._tasks_lock:
+                self._tasks.append((task, entity, node))
+            self.wake()
+            return
+        error = task.exception()
+        if error is not None and not isinstance(error, InvalidHandle):  # what it was to answer to may be gone
+            text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+            get_logger("tvau").error(f"a callback failed, which is a defect: {text}")

@@ -62,7 +62,7 @@ class TvauNode(LifecycleNode):
         self._answering: Services | None = None
         self._ports: dict[str, CameraPort] = {}
         self._config, self._settings = NodeConfig(), PipelineConfig()
-        self._seen: dict[str, tuple[int, int]] = {}  # frames received and dropped at the last report
+        self._seen: dict[str, tuple[int, int, int]] = {}  # frames received, bad and dropped at the last report
         self._frames: dict[str, WorkerStats] = {}
         """Of each camera; what was last known while the node is not active."""
         self._reported_at = time.monotonic()
@@ -93,6 +93,14 @@ class TvauNode(LifecycleNode):
             self._pipeline.dialogue.close()  # an answer in the making would hold the end up
         self._stop()
         self._free()
+
+    def destroy_node(self) -> None:
+        """Also takes the life cycle's services off the graph: rclpy leaves them there, mute, until the garbage collector comes.
+
+        Whoever calls a node of the same name in the meantime may be heard by them alone.
+        """
+        super().destroy_node()
+        self._state_machine.destroy_when_not_in_use()
 
     # Transitions
 
@@ -238,8 +246,8 @@ class TvauNode(LifecycleNode):
         if worker and port.name in worker.cameras:
             self._frames[port.name] = worker.stats(port.name)
         frames = self._frames.get(port.name, WorkerStats())
-        received, dropped = self._seen.get(port.name, (0, 0))
-        self._seen[port.name] = (port.received, frames.dropped)
+        received, bad, dropped = self._seen.get(port.name, (0, 0, 0))
+        self._seen[port.name] = (port.received, port.bad, frames.dropped)
         return CameraReport(
             camera=port.name,
             topic=port.topic,
@@ -248,6 +256,7 @@ class TvauNode(LifecycleNode):
             bad=port.bad,
             silent_s=port.silent_s,
             newly_dropped=max(0, frames.dropped - dropped),
+            newly_bad=port.bad - bad,
             age_s=port.age_s,
             stream=stream,
             worker=frames,

@@ -74,8 +74,9 @@ class Services:
         except Exception as error:
             response.success, response.message = False, self._why(error)
             return response
-        cameras = ", ".join(worker.cameras) or "no camera has sent a frame yet"
-        response.success, response.message = True, f"events ended, windows start anew: {cameras}"
+        cameras = ", ".join(worker.cameras)
+        response.success = True
+        response.message = f"events ended, windows start anew: {cameras}" if cameras else "no frame has come yet"
         return response
 
     def _running(self) -> StreamWorker:
