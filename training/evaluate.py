@@ -23,8 +23,8 @@ from tvau_runtime.chat import QUESTION_ANOMALY, QUESTION_TARGET, QUESTION_TRAJEC
 from tvau_runtime.config import EngineConfig, PipelineConfig
 from tvau_runtime.errors import ConfigError, TvauError
 from tvau_runtime.pipeline import Pipeline, open_pipeline
-from tvau_runtime.types import Frame
-from tvau_training.world import SPLITS, Clip, make_clip
+from tvau_runtime.types import Answer, Frame
+from tvau_training.world import SPLITS, Clip, make_clip, place_of
 
 EXAMPLES = """\
 examples:
@@ -52,6 +52,8 @@ class Evidence:
     target: list[tuple[str, str]] = field(default_factory=list)
     trajectory: list[tuple[str, str]] = field(default_factory=list)
     """Per abnormal clip: the true answer and the model's."""
+    shown: list[tuple[str, str]] = field(default_factory=list)
+    """Per abnormal clip: in which ninth of the image the abnormal target is, and where the box of the answer lies."""
 
 
 def measure(pipeline: Pipeline, clips: int, split: str, seed: int) -> dict:
@@ -99,6 +101,16 @@ def _ask(pipeline: Pipeline, clip: Clip, camera: str, found: Evidence) -> None:
     if clip.anomalous:
         found.target.append((truth["target"], target.text))
         found.trajectory.append((truth["trajectory"], trajectory.text))
+        found.shown.append(_shown(clip, first))
+
+
+def _shown(clip: Clip, answer: Answer) -> tuple[str, str]:
+    """The place of the abnormal target nearest to the moment that the answer names, and the place of the answer's box."""
+    size = clip.frames.shape[1:3]
+    peak = answer.peak_ns * 1e-9 * clip.rate_hz
+    seen = [(abs(t - peak), actor, t) for actor in clip.actors for t in np.flatnonzero(actor.abnormal_frames)]
+    _, actor, t = min(seen, key=lambda entry: entry[0])
+    return place_of(actor.boxes[t], size), place_of(np.array(answer.box), size)
 
 
 def _summary(found: Evidence) -> dict:
@@ -117,6 +129,8 @@ def _summary(found: Evidence) -> dict:
         "what_accuracy": _right(found.target, _kind),
         "what_chance": _most_frequent(found.target, _kind),
         "target_exact": _right(found.target, str),
+        "where_shown_accuracy": _right(found.shown, str),
+        "where_shown_chance": _most_frequent(found.shown, str),
         "where_from_accuracy": _right(found.trajectory, _origin),
         "where_from_chance": _most_frequent(found.trajectory, _origin),
         "trajectory_exact": _right(found.trajectory, str),

@@ -6,7 +6,16 @@
 A clip is fully determined by its arguments, and cheap enough to be made while training. Knows nothing about models.
 """
 
-from .dialogue import PLACES, actor_words, anomaly_dialogue, corpus, ground_words, imagined_dialogue, normal_dialogue
+from .dialogue import (
+    PLACES,
+    actor_words,
+    anomaly_dialogue,
+    corpus,
+    ground_words,
+    imagined_dialogue,
+    normal_dialogue,
+    place_of,
+)
 from .render import SPLITS, make_clip
 from .types import ANOMALIES, NORMALITIES, Actor, Clip, Turn
 
@@ -25,4 +34,5 @@ __all__ = [
     "imagined_dialogue",
     "make_clip",
     "normal_dialogue",
+    "place_of",
 ]
