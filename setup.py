@@ -22,6 +22,7 @@ FOLDERS = {
 """Import name to folder; those without an __init__.py are left out."""
 
 TORCH = ["accelerate", "peft", "safetensors", "torch", "transformers"]
+EXPORT = ["onnx", "onnxruntime", "onnxscript"]
 ROS = [
     "ros-rclpy[fastrtps]~=7.1.6",
     "ros-diagnostic-msgs~=5.3.6",
@@ -88,9 +89,11 @@ setup(
     extras_require={
         "torch": TORCH,
         "train": [*TORCH, "scikit-learn"],
+        "onnx": ["onnxruntime"],
+        "export": [*TORCH, *EXPORT],
         "gpu": ["onnxruntime-gpu", "tensorrt"],
         "ros": ROS,
-        "test": ["pillow", "pyright[nodejs]", "pytest", "ruff", "scikit-learn"],
+        "test": [*EXPORT, "pillow", "pyright[nodejs]", "pytest", "ruff", "scikit-learn"],
     },
     # The executables are named so that they can also stand in an environment's bin folder, where pip puts them.
     entry_points={

@@ -185,6 +185,9 @@ class Interrupted(VideoReader):
 def test_ctrl_c_saves_what_there_is_and_says_so(clip, flags, tmp_path, capsys, monkeypatch, number):
     monkeypatch.setattr(watch, "VideoReader", type("Reader", (Interrupted,), {"signal": number}))
     before = signal.getsignal(signal.SIGTERM)
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # where the tests run in the background, a shell has it ignored
     assert main(["watch", clip, *flags, *ALWAYS, "--out", "o"]) == 130
     assert signal.getsignal(signal.SIGTERM) is before
     assert "Stopped early, after 30 frames" in capsys.readouterr().out
@@ -287,7 +290,7 @@ def test_a_name_that_is_no_text_is_refused(capsys):
         (["watch", "CLIP", "--on-threshold", "nan"], "finite"),
         (["watch", "CLIP", "--stride", "3"], "stride must be even"),
         (["watch", "CLIP", "--max-frames", "0"], "--max-frames must be at least 1"),
-        (["watch", "CLIP", "--backend", "abacus"], "one of auto, torch"),
+        (["watch", "CLIP", "--backend", "abacus"], "one of auto, onnx, torch"),
         (["watch", "CLIP", "--device", "quantum"], "device"),
         (["watch", "CLIP", "--abnormal", "  "], "non-blank"),
         (["watch", "CLIP", "--config", "nosuch.yaml"], "nosuch.yaml cannot be read"),

@@ -21,6 +21,7 @@ LAYERS = [
     "errors",
     "config prompts tokenizer chat",
     "types manifest",
+    "artifact",
     "backends.base",
     "frames",
     "model backends",

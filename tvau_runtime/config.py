@@ -73,9 +73,19 @@ class Validated:
 class EngineConfig(Validated):
     """Which model answers, and on what."""
 
-    model: str = option("tvau-tiny", "Checkpoint: the name of an embedded one, or a directory that holds tvau.json.")
-    backend: str = option("auto", "Engine that runs the model.", choices=("auto", "torch"))
-    device: str = option("auto", "Device as the engine names it (cpu, cuda, cuda:1); auto picks the fastest there is.")
+    model: str = option(
+        "tvau-tiny",
+        "Checkpoint: the name of an embedded one, or a directory that holds tvau.json, or manifest.json of an export.",
+    )
+    backend: str = option(
+        "auto",
+        "Engine that runs the model; auto goes by what it is: onnx for an export, else torch.",
+        choices=("auto", "onnx", "torch"),
+    )
+    device: str = option(
+        "auto",
+        "Device as the engine names it (cpu, cuda, cuda:1, with onnx also tensorrt); auto picks the fastest there is.",
+    )
     threads: int = option(0, "CPU threads of the engine; 0 leaves it to the engine.", minimum=0, maximum=1024)
 
 

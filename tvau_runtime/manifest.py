@@ -15,14 +15,15 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 from .errors import ConfigError, ModelError
 from .prompts import Prompts
 
-__all__ = ["FILE_NAME", "FORMAT", "Manifest", "sha256"]
+__all__ = ["FORMAT", "Directory", "Manifest", "sha256"]
 
-FILE_NAME = "tvau.json"
+R = TypeVar("R", bound="Directory")
+
 FORMAT = 1
 """Goes up when an older runtime could no longer read the directory rightly."""
 
@@ -31,11 +32,81 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 @dataclass(frozen=True)
-class Manifest:
-    """A checkpoint's facts. Raises `ModelError` naming the field that does not fit."""
+class Directory:
+    """A record that stands as JSON in a directory beside the files that it vouches for.
+
+    Raises `ModelError` naming the field, or the file, that does not fit.
+    """
+
+    FILE: ClassVar[str]
+    KIND: ClassVar[str]
+    """What such a directory is called in messages."""
+    TUPLES: ClassVar[tuple[str, ...]]
+    """Fields that JSON has as lists."""
 
     name: str
     prompts: Prompts
+
+    @classmethod
+    def read(cls: type[R], directory: Path) -> R:
+        """The record of a directory. Raises `ModelError` when it is absent, damaged or of another format."""
+        path = directory / cls.FILE
+        if not path.is_file():
+            raise ModelError(f"{directory} is no {cls.KIND}: it has no {cls.FILE}")
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ModelError(f"{path} is not readable JSON: {error}") from error
+        if not isinstance(values, dict) or values.pop("format", None) != FORMAT:
+            raise ModelError(f"{path}: format must be {FORMAT}; this runtime reads no other")
+        known = {entry.name: entry for entry in dataclasses.fields(cls)}
+        for name in values:
+            if name not in known:
+                raise ModelError(f"{path}: unknown field {name!r}; known: {', '.join(known)}")
+        for name, entry in known.items():
+            needed = entry.default is dataclasses.MISSING and entry.default_factory is dataclasses.MISSING
+            if needed and name not in values:
+                raise ModelError(f"{path}: field {name!r} is missing")
+        try:
+            values["prompts"] = Prompts(**values["prompts"])
+            for name in cls.TUPLES:
+                if name in values:
+                    values[name] = tuple(values[name])
+            return cls(**values)
+        except (TypeError, ConfigError) as error:
+            raise ModelError(f"{path}: {error}") from error
+        except ModelError as error:
+            raise ModelError(f"{directory}: {error}") from error
+
+    def write(self: R, directory: Path) -> R:
+        """Writes it with the hashes of all files that now lie beside it; returns what was written."""
+        paths = sorted(p for p in directory.rglob("*") if p.is_file() and p.name != self.FILE)
+        hashes = {p.relative_to(directory).as_posix(): sha256(p) for p in paths}
+        full = dataclasses.replace(self, files=hashes)  # type: ignore[call-arg]
+        text = json.dumps({"format": FORMAT, **dataclasses.asdict(full)}, indent=2, ensure_ascii=False)
+        (directory / self.FILE).write_text(text + "\n", encoding="utf-8")
+        return full
+
+    def verify(self, directory: Path) -> None:
+        """Raises `ModelError` naming the first file that is missing or differs from its hash."""
+        for name, digest in self.files.items():  # type: ignore[attr-defined]
+            path = directory / name
+            if not path.is_file():
+                raise ModelError(f"{directory}: {name} is missing")
+            if sha256(path) != digest:
+                raise ModelError(
+                    f"{directory}: {name} is damaged or was changed (its SHA-256 differs from {self.FILE})"
+                )
+
+
+@dataclass(frozen=True)
+class Manifest(Directory):
+    """A checkpoint's facts. Raises `ModelError` naming the field that does not fit."""
+
+    FILE: ClassVar[str] = "tvau.json"
+    KIND: ClassVar[str] = "tvau checkpoint"
+    TUPLES: ClassVar[tuple[str, ...]] = ("image_size", "taps", "mean", "std", "rae_conv_widths")
+
     image_size: tuple[int, int]
     """(height, width) in pixels, multiples of 28."""
     process_rate_hz: float
@@ -58,7 +129,7 @@ class Manifest:
     def __post_init__(self) -> None:
         def must(good: bool, name: str, wanted: str) -> None:
             if not good:
-                raise ModelError(f"{FILE_NAME}: {name} must be {wanted}, got {getattr(self, name)!r}")
+                raise ModelError(f"{self.FILE}: {name} must be {wanted}, got {getattr(self, name)!r}")
 
         def numbers(value: Any, count: int | None, kind: type | tuple[type, ...]) -> bool:
             return len(value) == (count or len(value)) and all(
@@ -79,56 +150,6 @@ class Manifest:
             must(numbers(getattr(self, name), 3, (int, float)), name, "three positive numbers (R, G, B)")
         must(numbers(self.rae_conv_widths, 3, int), "rae_conv_widths", "three positive widths")
         must(isinstance(self.rae_hidden, int) and self.rae_hidden >= 0, "rae_hidden", "a width, or 0")
-
-    @classmethod
-    def read(cls, directory: Path) -> Manifest:
-        """The manifest of a checkpoint directory. Raises `ModelError` when it is absent, damaged or of another format."""
-        path = directory / FILE_NAME
-        if not path.is_file():
-            raise ModelError(f"{directory} is no tvau checkpoint: it has no {FILE_NAME}")
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ModelError(f"{path} is not readable JSON: {error}") from error
-        if not isinstance(values, dict) or values.pop("format", None) != FORMAT:
-            raise ModelError(f"{path}: format must be {FORMAT}; this runtime reads no other")
-        known = {entry.name: entry for entry in dataclasses.fields(cls)}
-        for name in values:
-            if name not in known:
-                raise ModelError(f"{path}: unknown field {name!r}; known: {', '.join(known)}")
-        for name, entry in known.items():
-            needed = entry.default is dataclasses.MISSING and entry.default_factory is dataclasses.MISSING
-            if needed and name not in values:
-                raise ModelError(f"{path}: field {name!r} is missing")
-        try:
-            values["prompts"] = Prompts(**values["prompts"])
-            for name in ("image_size", "taps", "mean", "std", "rae_conv_widths"):
-                if name in values:
-                    values[name] = tuple(values[name])
-            return cls(**values)
-        except (TypeError, ConfigError) as error:
-            raise ModelError(f"{path}: {error}") from error
-        except ModelError as error:
-            raise ModelError(f"{directory}: {error}") from error
-
-    def write(self, directory: Path) -> Manifest:
-        """Writes `tvau.json` with the hashes of all files that now lie beside it; returns what was written."""
-        paths = sorted(p for p in directory.rglob("*") if p.is_file() and p.name != FILE_NAME)
-        full = dataclasses.replace(self, files={p.relative_to(directory).as_posix(): sha256(p) for p in paths})
-        text = json.dumps({"format": FORMAT, **dataclasses.asdict(full)}, indent=2, ensure_ascii=False)
-        (directory / FILE_NAME).write_text(text + "\n", encoding="utf-8")
-        return full
-
-    def verify(self, directory: Path) -> None:
-        """Raises `ModelError` naming the first file that is missing or differs from its hash."""
-        for name, digest in self.files.items():
-            path = directory / name
-            if not path.is_file():
-                raise ModelError(f"{directory}: {name} is missing")
-            if sha256(path) != digest:
-                raise ModelError(
-                    f"{directory}: {name} is damaged or was changed (its SHA-256 differs from {FILE_NAME})"
-                )
 
 
 def sha256(path: Path) -> str:

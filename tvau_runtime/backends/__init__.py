@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..artifact import Artifact
 from ..config import EngineConfig
-from ..errors import ModelError
-from ..manifest import FILE_NAME
+from ..errors import ConfigError, ModelError
+from ..manifest import Manifest
 from .base import Backend, ModelSpec
 
 __all__ = ["Backend", "ModelSpec", "find_model", "open_backend"]
@@ -15,14 +16,17 @@ ASSETS = Path(__file__).resolve().parent.parent / "assets"
 
 
 def find_model(model: str) -> Path:
-    """The directory of a checkpoint, given as one or as the name of an embedded model. Raises `ModelError` with what there is."""
+    """The directory of a checkpoint or export, given as one or as the name of an embedded model.
+
+    Raises `ModelError` with what there is.
+    """
     for directory in (Path(model).expanduser(), ASSETS / model):
-        if model and (directory / FILE_NAME).is_file():
+        if model and any((directory / name).is_file() for name in (Manifest.FILE, Artifact.FILE)):
             return directory
-    embedded = sorted(p.parent.name for p in ASSETS.glob(f"*/{FILE_NAME}"))
+    embedded = sorted(p.parent.name for p in ASSETS.glob(f"*/{Manifest.FILE}"))
     raise ModelError(
-        f"there is no model {model!r}: expected a directory with a {FILE_NAME}, or an embedded model "
-        f"({', '.join(embedded) or 'none'})"
+        f"there is no model {model!r}: expected a directory with a {Manifest.FILE} or {Artifact.FILE}, or an embedded "
+        f"model ({', '.join(embedded) or 'none'})"
     )
 
 
@@ -30,6 +34,17 @@ def open_backend(engine: EngineConfig | None = None) -> Backend:
     """Opens the model on the engine that the settings name. Raises `ModelError`, `BackendError` or `ConfigError`."""
     engine = engine or EngineConfig()
     directory = find_model(engine.model)
+    is_export = (directory / Artifact.FILE).is_file()
+    if engine.backend == "torch" and is_export:
+        raise ConfigError(f"{directory} holds exported graphs, which the torch engine does not run; use backend onnx")
+    if engine.backend == "onnx" and not is_export:
+        raise ConfigError(
+            f"{directory} is a checkpoint; export it first: python export/to_onnx.py --model {engine.model}"
+        )
+    if is_export:
+        from .onnx_backend import OnnxBackend
+
+        return OnnxBackend(directory, engine.device, engine.threads)
     from .torch_backend import TorchBackend
 
     return TorchBackend(directory, engine.device, engine.threads)

@@ -10,6 +10,7 @@ import math
 import platform
 from pathlib import Path
 
+from ..artifact import Artifact
 from ..backends import find_model
 from ..config import EngineConfig
 from ..errors import ModelError
@@ -24,11 +25,14 @@ examples:
   tvau info
   tvau info --model checkpoints/mine"""
 HINTS = {
-    "torch": "pip install 'tvau[torch]'",
-    "transformers": "pip install 'tvau[torch]'",
-    "peft": "pip install 'tvau[torch]' (only for checkpoints with LoRA adapters)",
+    "torch": {
+        "torch": "pip install 'tvau[torch]'",
+        "transformers": "pip install 'tvau[torch]'",
+        "peft": "pip install 'tvau[torch]' (only for checkpoints with LoRA adapters)",
+    },
+    "onnx": {"onnxruntime": "pip install 'tvau[onnx]' (or tvau[gpu] for CUDA and TensorRT)"},
 }
-"""What the torch engine needs, and how to get it."""
+"""What an engine needs, and how to get it."""
 
 
 def add(parsers: argparse._SubParsersAction) -> None:
@@ -50,10 +54,13 @@ def run(args: argparse.Namespace) -> int:
         "tvau",
         {"version": package_version("tvau") or "not installed as a package", "Python": platform.python_version()},
     )
-    _section("torch engine", {name: package_version(name) or f"missing: {hint}" for name, hint in HINTS.items()})
+    for engine, hints in HINTS.items():
+        _section(
+            f"{engine} engine", {name: package_version(name) or f"missing: {hint}" for name, hint in hints.items()}
+        )
     _section("devices", _devices())
     directory = find_model(args.model)
-    manifest = Manifest.read(directory)
+    manifest = (Artifact if (directory / Artifact.FILE).is_file() else Manifest).read(directory)
     _section("model", _model(directory, manifest))
     _section("normal prompts", dict(enumerate(manifest.prompts.normal, start=1)))
     _section("abnormal prompts", dict(enumerate(manifest.prompts.abnormal, start=1)))
@@ -84,13 +91,19 @@ def _devices() -> dict[str, str]:
     return devices
 
 
-def _model(directory: Path, manifest: Manifest) -> dict[str, str]:
-    height, width = manifest.image_size
+def _model(directory: Path, manifest: Manifest | Artifact) -> dict[str, str]:
+    if isinstance(manifest, Artifact):
+        (height, width), *others = manifest.image_sizes
+        made_of = {"graphs": f"ONNX opset {manifest.opset}, {manifest.precision}"}
+        made_of |= {"other inputs": ", ".join(f"{w} x {h}" for h, w in others)} if others else {}
+    else:
+        height, width = manifest.image_size
+        made_of = {"backbone": manifest.backbone}
     period = manifest.clip_length / manifest.process_rate_hz
     return {
         "name": manifest.name,
         "directory": str(directory),
-        "backbone": manifest.backbone,
+        **made_of,
         "input": f"{width} x {height} pixels",
         "heat map": f"{width // 14} x {height // 14} patches, one per 2 frames",
         "process rate": f"{manifest.process_rate_hz:g} frames per second",

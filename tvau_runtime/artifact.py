@@ -1,0 +1,75 @@
+"""`manifest.json`: what stands in a directory of exported graphs. Knows no engine.
+
+manifest.json                this record
+vision_ahd-<H>x<W>.onnx      vision tower and AHD, one graph per image size
+rae.onnx                     Region-aware Anomaly Encoder
+decoder.onnx                 language model with its cache
+embeddings.npy               token table [V, D]
+tokenizer.json
+*.onnx.data                  weights of a graph, where they are not in it
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from .errors import ModelError
+from .manifest import Directory
+
+__all__ = ["PRECISIONS", "Artifact"]
+
+PRECISIONS = ("fp32", "fp16", "int8")
+
+
+@dataclass(frozen=True)
+class Artifact(Directory):
+    """An exported model's facts. Raises `ModelError` naming the field that does not fit."""
+
+    FILE: ClassVar[str] = "manifest.json"
+    KIND: ClassVar[str] = "exported tvau model"
+    TUPLES: ClassVar[tuple[str, ...]] = ("image_sizes", "mean", "std", "taps")
+
+    image_sizes: tuple[tuple[int, int], ...]
+    """(height, width) in pixels that there is a graph for; the first is the usual one."""
+    process_rate_hz: float
+    clip_length: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    taps: tuple[int, ...]
+    text_dim: int
+    """D, the width of the language model."""
+    tokens_per_second: float
+    layers: int
+    """Of the language model; the decoder takes and gives keys and values for each."""
+    kv_heads: int
+    head_dim: int
+    vocabulary: int
+    precision: str
+    opset: int
+    max_patches: int
+    """Temporal patches that one call of vision_ahd is made for; engines with fixed profiles take no more."""
+    parity: dict[str, Any] = field(default_factory=dict)
+    """How far each graph is from the checkpoint it was made from."""
+    versions: dict[str, str] = field(default_factory=dict)
+    source: dict[str, str] = field(default_factory=dict)
+    """SHA-256 of the files of that checkpoint."""
+    files: dict[str, str] = field(default_factory=dict)
+    """SHA-256 of every file beside this one, by its path."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "image_sizes", tuple(tuple(size) for size in self.image_sizes))
+        if self.precision not in PRECISIONS:
+            raise ModelError(f"{self.FILE}: precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}")
+        for size in self.image_sizes:
+            if len(size) != 2 or any(not isinstance(side, int) or side < 28 or side % 28 for side in size):
+                raise ModelError(f"{self.FILE}: image_sizes must hold [height, width] in multiples of 28, got {size!r}")
+        if not self.image_sizes:
+            raise ModelError(f"{self.FILE}: image_sizes must not be empty")
+        for name in ("clip_length", "text_dim", "layers", "kv_heads", "head_dim", "vocabulary", "max_patches"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ModelError(f"{self.FILE}: {name} must be a positive whole number, got {value!r}")
+
+    def vision_file(self, size: tuple[int, int]) -> str:
+        return f"vision_ahd-{size[0]}x{size[1]}.onnx"
