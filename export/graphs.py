@@ -127,8 +127,8 @@ class Decoder(nn.Module):
         cos, sin = (torch.cat([t, t], dim=-1)[:, None].to(embeddings.dtype) for t in (cos, sin))
         length, known = embeddings.shape[1], past[0].shape[2]
         query = known + torch.arange(length, device=embeddings.device)
-        hidden_from = torch.arange(known + length, device=embeddings.device)[None] > query[:, None]
-        mask = hidden_from.to(embeddings.dtype) * -1e9  # S R+S
+        later = torch.arange(known + length, device=embeddings.device)[None] > query[:, None]
+        mask = torch.where(later, -1e9, 0.0)  # S R+S, float32 whatever the weights are: half precision has no 1e9
         hidden, present = embeddings, []
         for number, layer in enumerate(self.language.layers):
             normed = layer.input_layernorm(hidden)
@@ -151,8 +151,8 @@ class Decoder(nn.Module):
         keys, values = torch.cat([keys, k], dim=2), torch.cat([values, v], dim=2)  # B kv R+S head
         # Heads that share keys are rows of one product: B kv (group S) head.
         q = q.reshape(batch, self.kv_heads, -1, length, self.head_dim)
-        scores = q @ keys[:, :, None].transpose(-1, -2) * self.head_dim**-0.5 + mask
-        out = scores.float().softmax(dim=-1).to(values.dtype) @ values[:, :, None]
+        scores = q @ keys[:, :, None].transpose(-1, -2) * self.head_dim**-0.5
+        out = (scores.float() + mask).softmax(dim=-1).to(values.dtype) @ values[:, :, None]
         out = out.reshape(batch, self.heads, length, self.head_dim).transpose(1, 2).reshape(batch, length, -1)
         return attention.o_proj(out), keys, values
 

@@ -35,14 +35,15 @@ def compare(model: TVAU, tokenizer: TextTokenizer, prompts: Prompts, directory: 
     model.backbone = type(model.backbone)(model.backbone.model, engine.spec.grid, model.backbone.taps)
     pixels = rng.normal(size=(3, rows * columns, engine.spec.patch_dim)).astype(np.float32)
     tokens, maps = model.encode(torch.from_numpy(pixels), text)
-    figures = {"visual": {}, "class_maps": {}, "rae": {}, "decoder": {}}
     got_tokens, got_maps = engine.encode(pixels)
-    figures["visual"], figures["class_maps"] = _errors(tokens, got_tokens), _errors(maps, got_maps)
-    figures["rae"] = _errors(model.rae(maps[None])[0], engine.anomaly_prompts(maps.numpy()))
-    prefix = np.concatenate([tokens.flatten(0, 1).numpy(), engine.embed([1, 2, 3])])
-    positions = np.broadcast_to(np.arange(len(prefix)), (3, len(prefix)))
-    figures["decoder"] = _decode(model, engine, prefix, np.ascontiguousarray(positions))
-    return figures
+    prefix = np.concatenate([engine.embed([1]), tokens.flatten(0, 1).numpy(), engine.embed([2, 3])])
+    positions = model.positions(1, len(tokens), 2, engine.spec.process_rate_hz)[:, 0]  # time, row and column differ
+    return {
+        "visual": _errors(tokens, got_tokens),
+        "class_maps": _errors(maps, got_maps),
+        "rae": _errors(model.rae(maps[None])[0], engine.anomaly_prompts(maps.numpy())),
+        "decoder": _decode(model, engine, prefix, positions.numpy()),
+    }
 
 
 def first_fault(figures: dict[str, dict[str, float]]) -> str:
@@ -68,7 +69,7 @@ def _decode(model: TVAU, engine: OnnxBackend, prefix: np.ndarray, positions: np.
         errors.append(_errors(wanted, logits))
         token = int(wanted.argmax())
         same += token == int(logits.argmax())
-        x, positions = engine.embed([token]), positions[:, -1:] + 1
+        x, positions = engine.embed([token]), positions[:, -1:] + 1  # text counts up alike on all axes
     return {name: max(each[name] for each in errors) for name in errors[0]} | {"same_tokens": same / TOKENS}
 
 

@@ -35,7 +35,7 @@ MOST_INSIDE = 1 << 30
 """Weights of more bytes than this go into a file beside the graph: a protobuf holds at most 2 GB."""
 
 
-def export(source: Path, out: Path, sizes: list[tuple[int, int]], max_patches: int) -> Artifact:
+def export(source: Path, out: Path, sizes: list[tuple[int, int]]) -> Artifact:
     """Writes graphs, token table, tokenizer and manifest to `out` once they agree with the checkpoint; returns the manifest.
 
     Raises `ModelError` where they do not agree, or for a checkpoint that cannot be exported; `out` is then as it was.
@@ -78,7 +78,6 @@ def export(source: Path, out: Path, sizes: list[tuple[int, int]], max_patches: i
             vocabulary=len(table),
             precision="fp32",
             opset=OPSET,
-            max_patches=max_patches,
             versions={name: version(name).split("+")[0] for name in ("torch", "transformers", "onnx", "onnxruntime")},
             source=manifest.files,
         ).write(draft)
@@ -133,16 +132,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder for the graphs")
     parser.add_argument(
         "--size", type=_size, action="append", default=[], metavar="HxW",
-        help="image size in pixels; may be given several times, the first is the usual one (default: the checkpoint's)",
+        help="image size in pixels; may be given several times, the engine opens the first (default: the checkpoint's)",
     )  # fmt: skip
-    parser.add_argument(
-        "--max-patches", type=int, default=8, metavar="N", help="temporal patches in one call at most (default: 8)"
-    )
     options = parser.parse_args(arguments)
     try:
-        if options.max_patches < 1:
-            raise ConfigError(f"--max-patches must be at least 1, got {options.max_patches}")
-        artifact = export(find_model(options.model), options.out, options.size, options.max_patches)
+        artifact = export(find_model(options.model), options.out, options.size)
     except (OSError, TvauError) as error:
         print(f"to_onnx: {error}", file=sys.stderr)
         return 2

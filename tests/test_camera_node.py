@@ -63,12 +63,16 @@ def stamps_s(messages):
     return [from_time(message.header.stamp) / 1e9 for message in messages]
 
 
+STALLS = 3
+"""Times that a build server has stood still for half a second within a second of video; two were seen."""
+
+
 def check_pace(messages, period_s):
     """Steps are one period; where the machine stands still for half a second, the node goes on from there, later."""
     steps = np.diff(stamps_s(messages))
-    assert np.median(steps) == pytest.approx(period_s, abs=2e-6)
-    assert steps.min() > period_s - 2e-6
-    assert not np.any((steps > period_s + 2e-6) & (steps < 0.5))
+    late = steps[np.abs(steps - period_s) >= 2e-6]
+    assert len(late) <= STALLS
+    assert all(step >= 0.5 for step in late)
 
 
 def brightness(message):

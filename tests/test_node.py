@@ -229,7 +229,7 @@ def test_diagnostics(peer, watch):
     bad = image(99.0)
     bad.encoding = "?"
     peer.send("camera/image_raw", bad)
-    told = "1 frames could not be decoded"
+    told = "frames that could not be decoded: 1"
     wait_for(lambda: any(report.status[-1].message == told for report in reports), "a warning of the bad frame")
     stream(peer, 8)
     wait_for(lambda: len(scores) == 4, "four steps")

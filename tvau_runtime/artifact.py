@@ -31,7 +31,7 @@ class Artifact(Directory):
     TUPLES: ClassVar[tuple[str, ...]] = ("image_sizes", "mean", "std", "taps")
 
     image_sizes: tuple[tuple[int, int], ...]
-    """(height, width) in pixels that there is a graph for; the first is the usual one."""
+    """(height, width) in pixels that there is a graph for; the engine opens the first."""
     process_rate_hz: float
     clip_length: int
     mean: tuple[float, float, float]
@@ -47,8 +47,6 @@ class Artifact(Directory):
     vocabulary: int
     precision: str
     opset: int
-    max_patches: int
-    """Temporal patches that one call of vision_ahd is made for; engines with fixed profiles take no more."""
     parity: dict[str, Any] = field(default_factory=dict)
     """How far each graph is from the checkpoint it was made from."""
     versions: dict[str, str] = field(default_factory=dict)
@@ -66,7 +64,7 @@ class Artifact(Directory):
                 raise ModelError(f"{self.FILE}: image_sizes must hold [height, width] in multiples of 28, got {size!r}")
         if not self.image_sizes:
             raise ModelError(f"{self.FILE}: image_sizes must not be empty")
-        for name in ("clip_length", "text_dim", "layers", "kv_heads", "head_dim", "vocabulary", "max_patches"):
+        for name in ("clip_length", "text_dim", "layers", "kv_heads", "head_dim", "vocabulary"):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise ModelError(f"{self.FILE}: {name} must be a positive whole number, got {value!r}")

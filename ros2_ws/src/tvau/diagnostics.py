@@ -48,7 +48,7 @@ def camera_status(node: str, report: CameraReport, patience_s: float) -> Diagnos
     if patience_s and report.silent_s >= patience_s:
         level, message = DiagnosticStatus.WARN, f"no frame on {report.topic} for {report.silent_s:.0f} s"
     elif report.newly_bad:
-        level, message = DiagnosticStatus.WARN, f"{report.newly_bad} frames could not be decoded"
+        level, message = DiagnosticStatus.WARN, f"frames that could not be decoded: {report.newly_bad}"
     elif report.newly_dropped:
         level = DiagnosticStatus.WARN
         message = f"the model is slower than the camera: {report.newly_dropped} frames dropped"
