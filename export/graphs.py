@@ -52,8 +52,9 @@ class VisionHeatmap(nn.Module):
         return {0: "patches"}, None
 
     def forward(self, pixels: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
-        """pixels [n, P, 1176] and text [2, D] to visual tokens [n, P/4, D] and H_c [n, 2, gh, gw]."""
-        return self.model.encode(pixels, text)
+        """pixels [n, P, 1176] and text [2, D] to visual tokens [n, P/4, D] and H_c [n, 2, gh, gw], float32 in any precision."""
+        tokens, maps = self.model.encode(pixels, text)
+        return tokens.float(), maps
 
 
 class RegionPrompts(nn.Module):
@@ -110,8 +111,9 @@ class Decoder(nn.Module):
 
     def sample(self) -> tuple[Tensor, ...]:
         width = self.head.weight.shape[1]
-        past = [torch.randn(2, self.kv_heads, 4, self.head_dim) for _ in range(2 * self.layers)]
-        return torch.randn(2, 3, width), torch.randint(0, 50, (3, 2, 3)), *past
+        dtype = self.head.weight.dtype
+        past = [torch.randn(2, self.kv_heads, 4, self.head_dim, dtype=dtype) for _ in range(2 * self.layers)]
+        return torch.randn(2, 3, width, dtype=dtype), torch.randint(0, 50, (3, 2, 3)), *past
 
     def axes(self) -> tuple[Any, ...]:
         past = tuple({0: "batch", 2: "known"} for _ in range(2 * self.layers))
@@ -147,11 +149,12 @@ class Decoder(nn.Module):
         q = attention.q_proj(x).reshape(batch, length, self.heads, self.head_dim).transpose(1, 2)
         k = attention.k_proj(x).reshape(batch, length, self.kv_heads, self.head_dim).transpose(1, 2)
         v = attention.v_proj(x).reshape(batch, length, self.kv_heads, self.head_dim).transpose(1, 2)
-        q, k = _rotate(q, cos, sin), _rotate(k, cos, sin)
+        # Scaled before the product, which half precision might not hold otherwise.
+        q, k = _rotate(q, cos, sin) * self.head_dim**-0.5, _rotate(k, cos, sin)
         keys, values = torch.cat([keys, k], dim=2), torch.cat([values, v], dim=2)  # B kv R+S head
         # Heads that share keys are rows of one product: B kv (group S) head.
         q = q.reshape(batch, self.kv_heads, -1, length, self.head_dim)
-        scores = q @ keys[:, :, None].transpose(-1, -2) * self.head_dim**-0.5
+        scores = q @ keys[:, :, None].transpose(-1, -2)
         out = (scores.float() + mask).softmax(dim=-1).to(values.dtype) @ values[:, :, None]
         out = out.reshape(batch, self.heads, length, self.head_dim).transpose(1, 2).reshape(batch, length, -1)
         return attention.o_proj(out), keys, values

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import logging
 import shutil
 import sys
 import tempfile
-import warnings
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
 import torch
 from tqdm import tqdm
 
 from tvau_export.graphs import Decoder, Graph, RegionPrompts, VisionHeatmap
+from tvau_export.onnx_files import OPSET, save, store_narrow, trace, write_table
 from tvau_export.parity import compare, first_fault
+from tvau_export.weights import open_hollow
 from tvau_runtime.artifact import Artifact
 from tvau_runtime.backends import find_model
 from tvau_runtime.errors import ConfigError, ModelError, TvauError
@@ -30,9 +29,6 @@ examples:
   python export/to_onnx.py --model runs/tiny/checkpoint --out out/onnx --size 112x140 --size 224x280
   tvau watch video.mp4 --model out/onnx                                 use it; torch is not needed
 """
-OPSET = 18
-MOST_INSIDE = 1 << 30
-"""Weights of more bytes than this go into a file beside the graph: a protobuf holds at most 2 GB."""
 
 
 def export(source: Path, out: Path, sizes: list[tuple[int, int]]) -> Artifact:
@@ -42,24 +38,32 @@ def export(source: Path, out: Path, sizes: list[tuple[int, int]]) -> Artifact:
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"--out {out} must be a new or an empty folder")
-    model, manifest, tokenizer = checkpoint.load(source)
+    model, manifest, tokenizer, weights = open_hollow(source)
+    backbone = model.backbone.model
     sizes = sizes or [manifest.image_size]
     decoder = Decoder(model.backbone)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
         draft = Path(folder) / "draft"
         draft.mkdir()
+
+        def write(graph: Graph, name: str) -> None:
+            traced = trace(graph, backbone, weights)
+            store_narrow(traced)
+            save(traced, draft / name)
+
         bar = tqdm(total=2 + len(sizes), desc="graphs", unit="graph", dynamic_ncols=True)
         with bar:
             for name, graph in (("rae.onnx", RegionPrompts(model)), ("decoder.onnx", decoder)):
-                _write(graph, draft / name)
+                write(graph, name)
                 bar.update()
             for height, width in sizes:
                 model.backbone = Backbone(model.backbone.model, (height // 14, width // 14), manifest.taps)
-                _write(VisionHeatmap(model), draft / f"vision_ahd-{height}x{width}.onnx")
+                write(VisionHeatmap(model), f"vision_ahd-{height}x{width}.onnx")
                 bar.update()
-        table = model.backbone.model.get_input_embeddings().weight.detach().float().numpy()
-        np.save(draft / "embeddings.npy", table, allow_pickle=False)
+        names = {id(parameter): name for name, parameter in backbone.named_parameters()}
+        table = names[id(backbone.get_input_embeddings().weight)]
+        vocabulary, _ = write_table(weights, table, draft / "embeddings.npy", torch.float32)
         shutil.copy(source / checkpoint.TOKENIZER_FILE, draft / "tokenizer.json")
         artifact = Artifact(
             name=manifest.name,
@@ -75,13 +79,13 @@ def export(source: Path, out: Path, sizes: list[tuple[int, int]]) -> Artifact:
             layers=decoder.layers,
             kv_heads=decoder.kv_heads,
             head_dim=decoder.head_dim,
-            vocabulary=len(table),
+            vocabulary=vocabulary,
             precision="fp32",
             opset=OPSET,
             versions={name: version(name).split("+")[0] for name in ("torch", "transformers", "onnx", "onnxruntime")},
             source=manifest.files,
         ).write(draft)
-        figures = compare(model, tokenizer, manifest.prompts, draft)
+        figures = compare(checkpoint.load(source)[0], tokenizer, manifest.prompts, draft)
         if fault := first_fault(figures):
             raise ModelError(f"the graphs differ from the checkpoint, and nothing was written: {fault}")
         artifact = dataclasses.replace(artifact, parity=figures).write(draft)
@@ -89,26 +93,6 @@ def export(source: Path, out: Path, sizes: list[tuple[int, int]]) -> Artifact:
             out.rmdir()
         draft.rename(out)
     return artifact
-
-
-@torch.no_grad()
-def _write(graph: Graph, path: Path) -> None:
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells of torchvision, which nothing here needs
-    with warnings.catch_warnings(), checkpoint.quiet():
-        warnings.simplefilter("ignore")  # the exporter's own, about its own code
-        program = torch.onnx.export(
-            graph.eval(),  # type: ignore[attr-defined]
-            graph.sample(),
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=graph.names[0],
-            output_names=graph.names[1],
-            dynamic_shapes=graph.axes(),
-            verbose=False,
-        )
-    assert program is not None
-    size = sum(tensor.nbytes for tensor in graph.state_dict().values())  # type: ignore[attr-defined]
-    program.save(path, external_data=size > MOST_INSIDE)
 
 
 def _size(text: str) -> tuple[int, int]:

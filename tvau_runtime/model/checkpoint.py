@@ -27,7 +27,7 @@ from .backbone import Backbone
 from .region_anomaly_encoder import RegionAnomalyEncoder
 from .tvau import TVAU
 
-__all__ = ["build", "load", "load_backbone", "quiet", "save", "save_lora", "text_features"]
+__all__ = ["build", "complete", "load", "load_backbone", "open_lora", "quiet", "save", "save_lora", "text_features"]
 
 AHD_FILE, RAE_FILE, LORA_DIRECTORY, TOKENIZER_FILE = "ahd.safetensors", "rae.safetensors", "lora", "tokenizer.json"
 
@@ -62,19 +62,25 @@ def load(directory: str | Path, *, device: str = "cpu", verify: bool = True) -> 
     manifest = Manifest.read(directory)
     if verify:
         manifest.verify(directory)
-    tokenizer = TextTokenizer(directory / TOKENIZER_FILE)
     inside = directory / manifest.backbone
     dtype = torch.float32 if torch.device(device).type == "cpu" else torch.bfloat16
     backbone = load_backbone(inside if inside.is_dir() else manifest.backbone, dtype)
+    if (directory / LORA_DIRECTORY).is_dir():
+        backbone.model.language_model = open_lora(backbone, directory / LORA_DIRECTORY).merge_and_unload()
+    model, manifest, tokenizer = complete(backbone, manifest, directory)
+    return model.to(device), manifest, tokenizer
+
+
+def complete(backbone: Any, manifest: Manifest, directory: Path) -> tuple[TVAU, Manifest, TextTokenizer]:
+    """A backbone with the other parts of its checkpoint directory, in eval mode. Raises `ModelError` for what does not fit."""
+    tokenizer = TextTokenizer(directory / TOKENIZER_FILE)
     rows = backbone.get_input_embeddings().weight.shape[0]
     if len(tokenizer) > rows:
         raise ModelError(f"{TOKENIZER_FILE}: {len(tokenizer)} tokens do not fit the backbone's vocabulary of {rows}")
-    if (directory / LORA_DIRECTORY).is_dir():
-        backbone = _merge_lora(backbone, directory / LORA_DIRECTORY)
     model = build(manifest, backbone)
     _load_into(model.ahd, directory / AHD_FILE)
     _load_into(model.rae, directory / RAE_FILE)
-    return model.to(device).requires_grad_(False).eval(), manifest, tokenizer
+    return model.requires_grad_(False).eval(), manifest, tokenizer
 
 
 def save(
@@ -131,7 +137,8 @@ def text_features(model: TVAU, tokenizer: TextTokenizer, prompts: Prompts) -> to
     )
 
 
-def _merge_lora(backbone: Any, directory: Path) -> Any:
+def open_lora(backbone: Any, directory: Path) -> Any:
+    """The backbone's language model with the adapter in a directory around it, as peft has it. Raises `ModelError`."""
     try:
         from peft import PeftModel, get_peft_model_state_dict
     except ImportError as error:
@@ -145,8 +152,7 @@ def _merge_lora(backbone: Any, directory: Path) -> Any:
     # The library only warns of weights that are not in the file.
     if missing := set(get_peft_model_state_dict(language)) - there:
         raise ModelError(f"lora: the adapter in {directory} lacks tensor {min(missing)}")
-    backbone.model.language_model = language.merge_and_unload()
-    return backbone
+    return language
 
 
 def _load_into(module: nn.Module, path: Path) -> None:
