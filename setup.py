@@ -22,7 +22,7 @@ FOLDERS = {
 """Import name to folder; those without an __init__.py are left out."""
 
 TORCH = ["accelerate", "peft", "safetensors", "torch", "transformers"]
-EXPORT = ["onnx", "onnxruntime", "onnxscript"]
+EXPORT = [*TORCH, "onnx", "onnxscript"]
 ROS = [
     "ros-rclpy[fastrtps]~=7.1.6",
     "ros-diagnostic-msgs~=5.3.6",
@@ -85,12 +85,11 @@ setup(
         (f"share/{NAME}", ["package.xml"]),
         (f"share/{NAME}/launch", files("launch/*.launch.py", "launch/*.yaml", "launch/*.rviz")),
     ],
-    install_requires=["numpy", "opencv-python-headless", "pyyaml", "tokenizers", "tqdm"],
+    install_requires=["numpy", "onnxruntime", "opencv-python-headless", "pyyaml", "tokenizers", "tqdm"],
     extras_require={
         "torch": TORCH,
         "train": [*TORCH, "scikit-learn"],
-        "onnx": ["onnxruntime"],
-        "export": [*TORCH, *EXPORT],
+        "export": EXPORT,
         "gpu": ["onnxruntime-gpu", "tensorrt"],
         "ros": ROS,
         "test": [*EXPORT, "pillow", "pyright[nodejs]", "pytest", "ruff", "scikit-learn"],

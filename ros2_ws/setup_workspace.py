@@ -24,6 +24,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 MESSAGES = ROOT / "ros2_ws" / "src" / "tvau_msgs"
 NAMES = ROOT / "build" / "import_names"
+NEED_TORCH = {"export", "test", "torch", "train"}
+"""Extras of setup.py that install torch; to watch and to ask needs none."""
 OLDEST, NEWEST = (3, 10), (3, 13)
 BASE_PYTHON = getattr(sys, "_base_executable", None) or sys.executable
 """The interpreter that environments are made with, even when this script runs in one."""
@@ -51,7 +53,7 @@ def main():
     arguments = parser.parse_args()
     workspace = Workspace(find_ros(os.environ))
     try:
-        workspace.prepare({"torch", *arguments.extras})
+        workspace.prepare(arguments.extras)
         if arguments.command:
             workspace.execute(arguments.command[arguments.command[0] == "--" :])
     except SetupError as error:
@@ -139,15 +141,16 @@ class Workspace:
 
     def _install(self, extras):
         """The pinned packages, and this tree as an editable package."""
-        print("tvau set-up: installing {} (some minutes the first time)".format(", ".join(extras)), flush=True)
+        package = "{}[{}]".format(ROOT, ",".join(extras)) if extras else str(ROOT)
+        print("tvau set-up: installing tvau for {} (takes a while)".format(", ".join(extras) or "ROS 2 here"), flush=True)
         environment = dict(self._environment(), PIP_DISABLE_PIP_VERSION_CHECK="1", PIP_NO_WARN_SCRIPT_LOCATION="1")
         pip = [self.python, "-m", "pip", "install", "-c", self._constraints()]
         if not sys.stdout.isatty():
             pip.append("--quiet")
-        if os.environ.get("TORCH_INDEX"):  # such as PyTorch's own index of CPU builds, a tenth of the size
+        if os.environ.get("TORCH_INDEX") and NEED_TORCH & set(extras):  # such as PyTorch's own index of CPU builds, a tenth of the size
             run([*pip, "--no-deps", "--index-url", os.environ["TORCH_INDEX"], "torch"], environment)
         run([*pip, "setuptools<80", "wheel", *(["colcon-common-extensions"] if self.ros else [])], environment)
-        run([*pip, "--no-build-isolation", "--editable", "{}[{}]".format(ROOT, ",".join(extras))], environment)
+        run([*pip, "--no-build-isolation", "--editable", package], environment)
         self._link_names()
 
     def _link_names(self):

@@ -184,14 +184,25 @@ def test_an_installation_keeps_its_own_packages(setup, tree, monkeypatch):
     assert setup.Workspace("")._constraints() == tree / "constraints.txt"
 
 
-@pytest.mark.parametrize("index", ["", "https://example.org/simple"])
-def test_torch_comes_from_where_the_user_says(setup, tree, monkeypatch, index):
+@pytest.mark.parametrize(
+    ("extra", "index", "expected"),
+    [("torch", "", []), ("torch", "https://example.org/simple", [True]), ("ros", "https://example.org/simple", [])],
+)
+def test_torch_comes_from_where_the_user_says(setup, tree, monkeypatch, extra, index, expected):
     commands = []
     monkeypatch.setattr(setup, "run", lambda command, *_, **__: commands.append([str(part) for part in command]))
     monkeypatch.setattr(setup.Workspace, "_link_names", lambda self: None)
     monkeypatch.setenv("TORCH_INDEX", index)
-    setup.Workspace("")._install(["torch"])
-    assert [index in command for command in commands if "torch" in command] == ([True] if index else [])
+    setup.Workspace("")._install([extra])
+    assert [index in command for command in commands if "torch" in command] == expected
+
+
+def test_without_extras_none_are_asked_for(setup, tree, monkeypatch):
+    commands = []
+    monkeypatch.setattr(setup, "run", lambda command, *_, **__: commands.append([str(part) for part in command]))
+    monkeypatch.setattr(setup.Workspace, "_link_names", lambda self: None)
+    setup.Workspace("")._install([])
+    assert commands[-1][-1] == str(tree)
 
 
 def test_a_failing_command_is_named(setup):

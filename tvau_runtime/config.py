@@ -79,7 +79,7 @@ class EngineConfig(Validated):
     )
     backend: str = option(
         "auto",
-        "Engine that runs the model; auto goes by what it is: onnx for an export, else torch.",
+        "Engine that runs the model; auto takes onnx where there are exported graphs, else torch.",
         choices=("auto", "onnx", "torch"),
     )
     device: str = option(

@@ -6,6 +6,7 @@ ahd.safetensors        Anomaly Heatmap Decoder
 rae.safetensors        Region-aware Anomaly Encoder
 lora/                  peft adapter of the language model (absent: none)
 tokenizer.json
+onnx/                  the same as exported graphs (absent: none), with a manifest of their own
 """
 
 from __future__ import annotations
@@ -20,12 +21,14 @@ from typing import Any, ClassVar, TypeVar
 from .errors import ConfigError, ModelError
 from .prompts import Prompts
 
-__all__ = ["FORMAT", "Directory", "Manifest", "sha256"]
+__all__ = ["EXPORT", "FORMAT", "Directory", "Manifest", "sha256"]
 
 R = TypeVar("R", bound="Directory")
 
 FORMAT = 1
 """Goes up when an older runtime could no longer read the directory rightly."""
+EXPORT = "onnx"
+"""The folder of a checkpoint's own exported graphs."""
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -80,8 +83,8 @@ class Directory:
 
     def write(self: R, directory: Path) -> R:
         """Writes it with the hashes of all files that now lie beside it; returns what was written."""
-        paths = sorted(p for p in directory.rglob("*") if p.is_file() and p.name != self.FILE)
-        hashes = {p.relative_to(directory).as_posix(): sha256(p) for p in paths}
+        paths = {p.relative_to(directory): p for p in sorted(directory.rglob("*")) if p.is_file() and p.name != self.FILE}
+        hashes = {name.as_posix(): sha256(path) for name, path in paths.items() if name.parts[0] != EXPORT}
         full = dataclasses.replace(self, files=hashes)  # type: ignore[call-arg]
         text = json.dumps({"format": FORMAT, **dataclasses.asdict(full)}, indent=2, ensure_ascii=False)
         (directory / self.FILE).write_text(text + "\n", encoding="utf-8")

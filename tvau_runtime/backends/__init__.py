@@ -7,10 +7,10 @@ from pathlib import Path
 from ..artifact import Artifact
 from ..config import EngineConfig
 from ..errors import ConfigError, ModelError
-from ..manifest import Manifest
+from ..manifest import EXPORT, Manifest
 from .base import Backend, ModelSpec
 
-__all__ = ["Backend", "ModelSpec", "find_model", "open_backend"]
+__all__ = ["Backend", "ModelSpec", "find_export", "find_model", "open_backend"]
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 
@@ -30,21 +30,39 @@ def find_model(model: str) -> Path:
     )
 
 
+def find_export(directory: Path) -> Path | None:
+    """The exported graphs of a model directory: it may be an export itself, or a checkpoint that holds its own.
+
+    Raises `ModelError` where a checkpoint's graphs were made from other weights than it has now.
+    """
+    if (directory / Artifact.FILE).is_file():
+        return directory
+    inside = directory / EXPORT
+    if not (inside / Artifact.FILE).is_file():
+        return None
+    if Artifact.read(inside).source != Manifest.read(directory).files:
+        raise ModelError(
+            f"{inside} was exported from other weights than those of {directory}; remove it, or export anew: "
+            f"python export/to_onnx.py --model {directory}"
+        )
+    return inside
+
+
 def open_backend(engine: EngineConfig | None = None) -> Backend:
     """Opens the model on the engine that the settings name. Raises `ModelError`, `BackendError` or `ConfigError`."""
     engine = engine or EngineConfig()
     directory = find_model(engine.model)
-    is_export = (directory / Artifact.FILE).is_file()
-    if engine.backend == "torch" and is_export:
-        raise ConfigError(f"{directory} holds exported graphs, which the torch engine does not run; use backend onnx")
-    if engine.backend == "onnx" and not is_export:
-        raise ConfigError(
-            f"{directory} is a checkpoint; export it first: python export/to_onnx.py --model {engine.model}"
-        )
-    if is_export:
+    if engine.backend == "torch":
+        if (directory / Artifact.FILE).is_file():
+            raise ConfigError(
+                f"{directory} holds exported graphs, which the torch engine does not run; use backend onnx"
+            )
+    elif export := find_export(directory):
         from .onnx_backend import OnnxBackend
 
-        return OnnxBackend(directory, engine.device, engine.threads)
+        return OnnxBackend(export, engine.device, engine.threads)
+    elif engine.backend == "onnx":
+        raise ConfigError(f"{directory} is a checkpoint; export it: python export/to_onnx.py --model {engine.model}")
     from .torch_backend import TorchBackend
 
     return TorchBackend(directory, engine.device, engine.threads)

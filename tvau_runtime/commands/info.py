@@ -11,10 +11,10 @@ import platform
 from pathlib import Path
 
 from ..artifact import Artifact
-from ..backends import find_model
+from ..backends import find_export, find_model
 from ..config import EngineConfig
 from ..errors import ModelError
-from ..manifest import Manifest
+from ..manifest import EXPORT, Manifest
 from .facts import package_version
 
 __all__ = ["add", "run"]
@@ -30,7 +30,7 @@ HINTS = {
         "transformers": "pip install 'tvau[torch]'",
         "peft": "pip install 'tvau[torch]' (only for checkpoints with LoRA adapters)",
     },
-    "onnx": {"onnxruntime": "pip install 'tvau[onnx]' (or tvau[gpu] for CUDA and TensorRT)"},
+    "onnx": {"onnxruntime": "pip install onnxruntime (or tvau[gpu] for CUDA and TensorRT)"},
 }
 """What an engine needs, and how to get it."""
 
@@ -99,6 +99,9 @@ def _model(directory: Path, manifest: Manifest | Artifact) -> dict[str, str]:
     else:
         height, width = manifest.image_size
         made_of = {"backbone": manifest.backbone}
+        if export := find_export(directory):
+            graphs = Artifact.read(export)
+            made_of["graphs"] = f"{EXPORT}/: ONNX opset {graphs.opset}, {graphs.precision}; what runs unless --backend torch"
     period = manifest.clip_length / manifest.process_rate_hz
     return {
         "name": manifest.name,
