@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from tvau_runtime.errors import ModelError
 from tvau_runtime.model.backbone import Backbone
+from tvau_runtime.model.text_decoder import rotary_frequencies
 from tvau_runtime.model.tvau import TVAU
 
 __all__ = ["Decoder", "Graph", "RegionPrompts", "VisionHeatmap"]
@@ -90,16 +91,9 @@ class Decoder(nn.Module):
         self.head: Any = backbone.model.lm_head
         self.heads, self.kv_heads = config.num_attention_heads, config.num_key_value_heads
         self.head_dim = getattr(config, "head_dim", None) or config.hidden_size // self.heads
-        rotary = self.language.rotary_emb
-        self.scale = float(rotary.attention_scaling)
-        sections = _rope_sections(config)
-        if sum(sections) * 2 != self.head_dim:
-            raise ModelError(f"backbone: mrope_section {sections} must sum to half of the head's {self.head_dim}")
-        axis = torch.cat([torch.full((count,), number) for number, count in enumerate(sections)])
-        # Which frequency turns with which of time, row and column: [3, head/2], each column has one frequency.
-        frequencies = torch.zeros(3, len(axis)).scatter_(0, axis[None], rotary.inv_freq.float().cpu()[None])
+        self.scale = float(self.language.rotary_emb.attention_scaling)
         self.frequencies: Tensor
-        self.register_buffer("frequencies", frequencies.to(rotary.inv_freq.device), persistent=False)
+        self.register_buffer("frequencies", rotary_frequencies(self.language), persistent=False)
 
         layers = range(len(self.language.layers))
         past, present = ([f"{when}_{what}_{n}" for n in layers for what in ("keys", "values")] for when in _WHEN)
@@ -158,15 +152,6 @@ class Decoder(nn.Module):
         out = (scores.float() + mask).softmax(dim=-1).to(values.dtype) @ values[:, :, None]
         out = out.reshape(batch, self.heads, length, self.head_dim).transpose(1, 2).reshape(batch, length, -1)
         return attention.o_proj(out), keys, values
-
-
-def _rope_sections(config: Any) -> list[int]:
-    """How many frequencies turn with time, row and column. Raises `ModelError` where a checkpoint does not say."""
-    for name in ("rope_parameters", "rope_scaling"):  # transformers 5 and 4
-        settings = getattr(config, name, None) or {}
-        if "mrope_section" in settings:
-            return list(settings["mrope_section"])
-    raise ModelError("backbone: text_config names no mrope_section")
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

@@ -23,6 +23,18 @@ def tiny(tmp_path_factory):
     return make_tiny_checkpoint(tmp_path_factory.mktemp("tiny"))
 
 
+@pytest.fixture(scope="session")
+def exported(tiny, tmp_path_factory):
+    """The graphs of `tiny`, at two sizes. Nobody may change them."""
+    pytest.importorskip("onnxscript", reason="the export needs onnxscript")
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    from tvau_export import to_onnx
+
+    out = tmp_path_factory.mktemp("export") / "graphs"
+    assert to_onnx.main(["--model", str(tiny), "--out", str(out), "--size", "56x84", "--size", "84x84"]) == 0
+    return out
+
+
 @pytest.fixture
 def tiny_copy(tiny, tmp_path):
     """A copy of the `tiny` checkpoint that a test may damage."""

@@ -1,4 +1,4 @@
-"""Dialogue over a real engine with random weights: cached against recomputed, sessions, harmful questions."""
+"""Dialogue over both engines with random weights: cached against recomputed, sessions, reading ahead, harmful questions."""
 
 import dataclasses
 import threading
@@ -18,9 +18,9 @@ FRAME_SIZE = (240, 320)
 QUESTIONS = ("Is there any anomaly in the video?", "What is its colour?", "Where does it go?")
 
 
-@pytest.fixture(scope="module")
-def backend(tiny):
-    engine = open_backend(EngineConfig(model=str(tiny), threads=1))
+@pytest.fixture(scope="module", params=["tiny", "exported"], ids=["torch", "onnx"])
+def backend(request):
+    engine = open_backend(EngineConfig(model=str(request.getfixturevalue(request.param)), device="cpu", threads=1))
     yield engine
     engine.close()
 
@@ -69,7 +69,8 @@ class Recorder:
     """What every answer was made of: its token ids, and the logits that each of them was chosen from."""
 
     def __init__(self, backend, monkeypatch):
-        self.ids, self.logits, self._passes = [], [], []
+        self.ids, self.logits, self.read, self.limit = [], [], [], 8
+        self._passes = []
         self._decode, self._text = backend.decode, backend.tokenizer.decode
         monkeypatch.setattr(backend, "decode", self._on_decode)
         monkeypatch.setattr(backend.tokenizer, "decode", self._on_text)
@@ -77,12 +78,14 @@ class Recorder:
     def _on_decode(self, embeddings, positions, cache=None):
         logits, cache = self._decode(embeddings, positions, cache)
         self._passes.append(logits)
+        self.read.append(len(embeddings))
         return logits, cache
 
     def _on_text(self, ids):
-        # An answer of n tokens takes n + 1 passes: one over the question, and one over each token.
+        # A pass over the question, and one over each token but the last; over that too where the answer ended by itself.
+        ended = len(ids) < self.limit
         self.ids.append(list(ids))
-        self.logits.append(np.stack(self._passes[-len(ids) - 1 : -1]))
+        self.logits.append(np.stack(self._passes[len(self._passes) - len(ids) - ended : len(self._passes) - ended]))
         return self._text(ids)
 
 
@@ -91,14 +94,17 @@ def recorder(backend, monkeypatch):
     return Recorder(backend, monkeypatch)
 
 
-def recompute(backend, window, ids, count=8):
-    """The obvious way: evidence and dialogue in one piece, read anew for every token. The answer's ids and logits."""
+def recompute(backend, window, ids, count=8, *, yes_no=False):
+    """The obvious way: evidence and dialogue in one piece, read anew for every token. The answer's ids and logits.
+
+    yes_no: the answer begins with one of these.
+    """
     spec, tokenizer = backend.spec, backend.tokenizer
     head, tail = tokenizer.encode(chat.HEAD), tokenizer.encode(chat.TAIL)
     ends = {tokenizer.token_id(token) for token in END_TOKENS}
     visual = [step.visual_tokens for step in window.steps]
     prompts = backend.anomaly_prompts(np.stack([step.class_maps for step in window.steps]))
-    answer, seen = [], []
+    answer, seen, forced = [], [], []
     while len(answer) < count:
         text = [*ids, *answer]
         rows = np.concatenate([backend.embed(head), *visual, backend.embed(tail), prompts, backend.embed(text)])
@@ -110,7 +116,13 @@ def recompute(backend, window, ids, count=8):
             tokens_per_second=spec.tokens_per_second,
         )
         logits, _ = backend.decode(rows, positions)
-        token = int(logits.argmax())
+        if yes_no and not answer:
+            p = np.exp(logits.astype(np.float64))
+            words = {word: tokenizer.encode(word) for word in ("Yes", "yes", "No", "no")}
+            yes, no = ([p[words[word][0]] for word in pair] for pair in (("Yes", "yes"), ("No", "no")))
+            side, likely = (("Yes", "yes"), yes) if sum(yes) >= sum(no) else (("No", "no"), no)
+            forced = list(words[side[int(np.argmax(likely))]])
+        token = forced.pop(0) if forced else int(logits.argmax())
         if token in ends:
             break
         answer.append(token)
@@ -135,8 +147,97 @@ def test_a_dialogue_of_three_turns_equals_recomputing_everything(backend, window
     for turn, question in enumerate(QUESTIONS):
         session = engine.ask(question, session=session).session
         ids += question_ids(backend, question, first=turn == 0)
-        assert_same(recorder, turn, recompute(backend, windows["gate", ""], ids))
+        assert_same(recorder, turn, recompute(backend, windows["gate", ""], ids, yes_no=turn == 0))
         ids += recorder.ids[turn]
+
+
+def test_a_turn_reads_only_what_is_new(backend, engine, recorder):
+    """And the cache that it reads on from is not copied: that of onnxruntime is the same tensors."""
+    session = engine.ask(QUESTIONS[0]).session
+    evidence, question, *tokens = recorder.read
+    assert question == len(question_ids(backend, QUESTIONS[0], True)), "asked aside and as first turn, but read once"
+    assert evidence > 40 and set(tokens) <= {1}
+    cut = len(recorder.ids[0]) == recorder.limit  # its last token comes with the next question
+    for turn in (1, 2, 3, 4):
+        recorder.read.clear()
+        engine.ask(QUESTIONS[1], session=session)
+        question, *tokens = recorder.read
+        assert question == len(question_ids(backend, QUESTIONS[1], False)) + cut
+        cut = len(recorder.ids[turn]) == recorder.limit
+        assert tokens == [1] * (len(recorder.ids[turn]) - cut)
+
+
+def test_the_yes_no_question_is_answered_with_yes_or_no_as_sure_as_it_says(backend, windows, engine, recorder):
+    free = []
+    for temperature in (0.0, 2.0):
+        engine.config = DialogueConfig(max_new_tokens=8, temperature=temperature)
+        for camera, event_id in windows:
+            answer = engine.ask(chat.QUESTION_ANOMALY, camera=camera, event_id=event_id)
+            assert answer.text.startswith(("Yes", "yes") if answer.anomaly else ("No", "no"))
+            free.append(int(recorder.logits[-1][0].argmax()) == recorder.ids[-1][0])
+            answer = engine.ask(chat.QUESTION_ANOMALY, session=answer.session)
+            assert answer.text.startswith(("Yes", "yes", "No", "no"))
+    assert not all(free), "random weights would rather say something else"
+
+
+def test_answers_are_drawn_where_a_temperature_says_so(backend, engine, recorder):
+    for temperature, seed in ((0.0, 1), (1e-6, 1), (1.5, 1), (1.5, 1), (1.5, 2), (1.5, 0), (1.5, 0)):
+        engine.config = DialogueConfig(max_new_tokens=8, temperature=temperature, seed=seed)
+        engine.ask(QUESTIONS[1])
+    cold, colder, one, again, *others = map(tuple, recorder.ids)
+    assert cold == colder
+    assert one == again
+    assert len({cold, one, *others}) == 5
+
+
+def test_a_window_that_was_read_ahead_is_not_read_again_and_gives_the_same_answers(backend, windows, engine, recorder):
+    window = windows["gate", ""]
+    cold = [engine.ask(question) for question in QUESTIONS]
+    described = engine.describe(window)
+    evidence = recorder.read[0]
+    recorder.read.clear()
+    engine.prefill(window)
+    engine.prefill(window)
+    assert recorder.read == [evidence]
+    for before, question in zip(cold, QUESTIONS, strict=True):
+        answer = engine.ask(question)
+        assert dataclasses.replace(answer, session="", yes_probability=0) == dataclasses.replace(
+            before, session="", yes_probability=0
+        )
+        assert answer.yes_probability == pytest.approx(before.yes_probability, abs=1e-5)
+    assert engine.describe(window) == described
+    assert max(recorder.read[1:]) < evidence
+
+
+def test_at_most_one_window_a_camera_is_kept_ahead(backend, windows, engine, recorder):
+    first, second, other = windows["gate", ""], windows["gate", "gate-1"], windows["yard", ""]
+    for window in (first, other, second):
+        engine.prefill(window)
+    assert {camera: window for camera, (window, _) in engine._ahead.items()} == {"gate": second, "yard": other}
+    evidence = recorder.read[0]
+    engine.ask(QUESTIONS[0])  # about the first
+    assert recorder.read.count(evidence) == 4
+    engine.forget("yard")
+    assert list(engine._ahead) == ["gate"]
+    engine.close()
+    engine.prefill(first)
+    assert not engine._ahead
+
+
+def test_nothing_is_read_ahead_while_the_model_speaks(backend, windows, engine, monkeypatch):
+    decode, tried = backend.decode, []
+
+    def prefilling(embeddings, positions, cache=None):
+        thread = threading.Thread(target=engine.prefill, args=(windows["yard", ""],))
+        thread.start()
+        thread.join(30)
+        tried.append(thread.is_alive())
+        return decode(embeddings, positions, cache)
+
+    monkeypatch.setattr(backend, "decode", prefilling)
+    engine.ask(QUESTIONS[0])
+    assert tried and not any(tried)
+    assert not engine._ahead
 
 
 def test_later_turns_see_the_earlier_ones(engine, recorder):
@@ -190,6 +291,7 @@ def test_the_rate_that_was_really_used_sets_the_positions_in_time(backend, windo
 
 def test_what_ends_in_mid_answer_can_be_followed_up(backend, windows, engine, recorder):
     engine.config = DialogueConfig(max_new_tokens=2)
+    recorder.limit = 2
     first = engine.ask(QUESTIONS[0])
     engine.ask(QUESTIONS[1], session=first.session)
     ids = question_ids(backend, QUESTIONS[0], True) + recorder.ids[0] + question_ids(backend, QUESTIONS[1], False)
@@ -349,7 +451,7 @@ def test_describe_asks_whether_what_and_how_it_moves(backend, windows, engine, r
     ids = []
     for turn, question in enumerate((chat.QUESTION_ANOMALY, chat.QUESTION_TARGET, chat.QUESTION_TRAJECTORY)):
         ids += question_ids(backend, question, first=turn == 0)
-        assert_same(recorder, turn, recompute(backend, windows["gate", ""], ids))
+        assert_same(recorder, turn, recompute(backend, windows["gate", ""], ids, yes_no=turn == 0))
         ids += recorder.ids[turn]
 
 

@@ -25,13 +25,6 @@ from tvau_runtime.model import checkpoint
 from tvau_runtime.prompts import Prompts
 
 
-@pytest.fixture(scope="module")
-def exported(tiny, tmp_path_factory):
-    out = tmp_path_factory.mktemp("export") / "graphs"
-    assert to_onnx.main(["--model", str(tiny), "--out", str(out), "--size", "56x84", "--size", "84x84"]) == 0
-    return out
-
-
 @pytest.fixture
 def damaged(exported, tmp_path):
     return shutil.copytree(exported, tmp_path / "copy")

@@ -1,4 +1,4 @@
-"""Greedy decoding over a real engine with random weights, and the probability of yes."""
+"""Decoding over a real engine with random weights, drawing from known logits, and the probability of yes."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from tvau_runtime.backends import open_backend
 from tvau_runtime.config import EngineConfig
 from tvau_runtime.errors import ModelError
-from tvau_runtime.generation import END_TOKENS, Context, greedy, yes_probability
+from tvau_runtime.generation import END_TOKENS, GREEDY, Context, Sampling, generate, yes_or_no, yes_probability
 from tvau_runtime.tokenizer import TextTokenizer
 
 PROMPT = "Is there any anomaly in the video?"
@@ -22,6 +22,11 @@ def backend(tiny):
 def context_of(backend, ids):
     positions = np.broadcast_to(np.arange(len(ids)), (3, len(ids)))
     return Context(backend, backend.embed(ids), positions)
+
+
+def answer_of(backend, context, ids, **settings):
+    """What is said once the context has read `ids`."""
+    return list(generate(context, context.read(ids), backend.tokenizer, **settings))
 
 
 def slow_answer(backend, ids, count):
@@ -42,10 +47,12 @@ def slow_answer(backend, ids, count):
 def test_greedy_equals_reading_everything_anew_for_every_token(backend):
     ids = backend.tokenizer.encode(PROMPT)
     context = context_of(backend, ids[:4])
-    answer = list(greedy(context, ids[4:], backend.tokenizer, max_new_tokens=12))
+    answer = answer_of(backend, context, ids[4:], max_new_tokens=12)
     assert answer == slow_answer(backend, ids, 12)
     assert answer  # else nothing was compared
-    assert context.length == context.next_position == len(ids) + len(answer)
+    again = context_of(backend, ids + answer)
+    np.testing.assert_allclose(context.read(ids[:2]), again.read(ids[:2]), atol=1e-4)
+    assert context.length == context.next_position == len(ids) + len(answer) + 2
 
 
 def test_a_fork_reads_on_without_changing_what_it_came_from(backend):
@@ -67,12 +74,22 @@ def test_it_ends_after_max_new_tokens_and_when_it_should_stop(backend):
         return len(asked) > 2
 
     assert len(slow_answer(backend, ids, 3)) == 3  # else the end token came first and the limit shows nothing
-    limited = greedy(context_of(backend, ids[:1]), ids[1:], backend.tokenizer, max_new_tokens=3)
-    assert len(list(limited)) == 3
-    stopped = greedy(
-        context_of(backend, ids[:1]), ids[1:], backend.tokenizer, max_new_tokens=9, should_stop=should_stop
-    )
-    assert len(list(stopped)) == 2
+    assert len(answer_of(backend, context_of(backend, ids[:1]), ids[1:], max_new_tokens=3)) == 3
+    context = context_of(backend, ids[:1])
+    assert len(answer_of(backend, context, ids[1:], max_new_tokens=9, should_stop=should_stop)) == 2
+
+
+def test_a_token_that_is_deferred_is_read_in_one_pass_with_what_follows(backend, monkeypatch):
+    ids = backend.tokenizer.encode(PROMPT)
+    context, whole = context_of(backend, ids[:3]), context_of(backend, ids[:3])
+    decode, passes = backend.decode, []
+    monkeypatch.setattr(backend, "decode", lambda e, p, c=None: (passes.append(len(e)), decode(e, p, c))[1])
+    context.defer(ids[3])
+    fork = context.fork()
+    expected = whole.read(ids[3:6])
+    for one in (context, fork):
+        np.testing.assert_allclose(one.read(ids[4:6]), expected, atol=1e-5)
+    assert passes == [3, 3, 3]
 
 
 @pytest.mark.parametrize("end", END_TOKENS)
@@ -92,8 +109,15 @@ def test_an_end_token_ends_the_answer_and_is_not_part_of_it(backend, monkeypatch
         return logits, cache
 
     monkeypatch.setattr(backend, "decode", ending)
-    answer = list(greedy(context_of(backend, ids[:1]), ids[1:], backend.tokenizer, max_new_tokens=6))
-    assert answer == free[:stop]
+    assert answer_of(backend, context_of(backend, ids[:1]), ids[1:], max_new_tokens=6) == free[:stop]
+
+
+def test_an_opening_comes_first_and_the_answer_goes_on_from_it(backend):
+    ids, opening = backend.tokenizer.encode(PROMPT), [7, 8]
+    answer = answer_of(backend, context_of(backend, ids[:1]), ids[1:], max_new_tokens=6, opening=opening)
+    assert answer == opening + slow_answer(backend, ids + opening, 4)
+    assert answer[:1] != slow_answer(backend, ids, 1)
+    assert answer_of(backend, context_of(backend, ids[:1]), ids[1:], max_new_tokens=1, opening=opening) == [7]
 
 
 def test_logits_that_are_not_numbers_name_the_model(backend):
@@ -101,6 +125,78 @@ def test_logits_that_are_not_numbers_name_the_model(backend):
     broken = np.full_like(backend.embed(ids), np.nan)
     with pytest.raises(ModelError, match="random"):
         Context(backend, broken, np.broadcast_to(np.arange(len(ids)), (3, len(ids))))
+
+
+def test_infinite_logits_are_refused_too(backend, monkeypatch):
+    context, decode = context_of(backend, [3]), backend.decode
+
+    def overflowing(embeddings, positions, cache=None):
+        logits, cache = decode(embeddings, positions, cache)
+        return np.where(np.arange(len(logits)) == 5, np.inf, logits).astype(np.float32), cache
+
+    monkeypatch.setattr(backend, "decode", overflowing)
+    with pytest.raises(ModelError, match="too little precision"):
+        context.read([4])
+
+
+LOGITS = np.log(np.array([0.05, 0.4, 0.2, 0.3, 0.05], np.float32))
+
+
+def shares(sampling, logits=LOGITS, draws=4000):
+    choose = sampling.chooser()
+    return np.bincount([choose(logits) for _ in range(draws)], minlength=len(logits)) / draws
+
+
+@pytest.mark.parametrize(
+    ("temperature", "top_p", "expected"),
+    [
+        (1.0, 1.0, [0.05, 0.4, 0.2, 0.3, 0.05]),
+        (0.5, 1.0, np.array([0.05, 0.4, 0.2, 0.3, 0.05]) ** 2 / (np.array([0.05, 0.4, 0.2, 0.3, 0.05]) ** 2).sum()),
+        (1.0, 0.69, [0, 4 / 7, 0, 3 / 7, 0]),  # 0.4 alone is too little, 0.4 + 0.3 is enough
+        (1.0, 0.71, [0, 4 / 9, 2 / 9, 3 / 9, 0]),
+        (2.0, 0.0, [0, 1, 0, 0, 0]),
+    ],
+)
+def test_tokens_are_drawn_as_often_as_they_are_likely(temperature, top_p, expected):
+    got = shares(Sampling(temperature, top_p, seed=1))
+    np.testing.assert_allclose(got, expected, atol=0.03)  # 4 standard deviations of 4000 draws
+    assert not got[np.asarray(expected) == 0].any()
+
+
+def test_top_p_equals_the_obvious_way_on_a_large_vocabulary():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(scale=3, size=20000).astype(np.float32)
+    p = np.exp(logits.astype(np.float64))
+    p /= p.sum()
+    order = np.argsort(-p, kind="stable")
+    for top_p in (0.1, 0.5, 0.9, 0.999):
+        nucleus = order[: np.searchsorted(np.cumsum(p[order]), top_p) + 1]
+        sampling = Sampling(1.0, top_p)
+        drawn = [sampling._draw(logits, u) for u in (0.0, *rng.random(50), 1.0 - 2.0**-53)]
+        assert (drawn[0], drawn[-1]) == (nucleus[0], nucleus[-1])
+        assert set(drawn) <= set(nucleus)
+
+
+def test_without_temperature_and_with_hardly_any_the_likeliest_is_taken():
+    assert shares(GREEDY, draws=3).argmax() == 1
+    for temperature in (0.0, 1e-3, 5e-324):
+        for sampling in (Sampling(temperature, 0.9, seed=3), Sampling(temperature)):
+            assert shares(sampling, draws=50)[1] == 1.0
+    masked = LOGITS.copy()
+    masked[1] = -np.inf  # as some models mark what must not be said
+    assert shares(Sampling(1.0), masked, 500)[1] == 0.0
+
+
+def test_a_seed_repeats_an_answer_and_none_does_not(backend):
+    ids = backend.tokenizer.encode(PROMPT)
+    answers = [
+        answer_of(backend, context_of(backend, ids[:1]), ids[1:], max_new_tokens=12, sampling=Sampling(2.0, 1.0, seed))
+        for seed in (5, 5, 6, 0, 0)
+    ]
+    assert answers[0] == answers[1]
+    assert len({tuple(answer) for answer in answers[1:]}) == 4
+    cold = answer_of(backend, context_of(backend, ids[:1]), ids[1:], max_new_tokens=12, sampling=Sampling(1e-6))
+    assert cold == slow_answer(backend, ids, 12)
 
 
 def byte_tokenizer(tmp_path, merges, words):
@@ -151,3 +247,18 @@ def test_a_tokenizer_that_begins_yes_and_no_alike_is_refused(tmp_path):
     built.save(str(tmp_path / "tokenizer.json"))
     with pytest.raises(ModelError, match="same token"):
         yes_probability(np.zeros(1, np.float32), TextTokenizer(tmp_path / "tokenizer.json"))
+
+
+@pytest.mark.parametrize(("merges", "words"), [WHOLE, ([], [])], ids=["one token a word", "one token a letter"])
+def test_yes_or_no_is_the_likelier_side_in_its_likelier_spelling(tmp_path, merges, words):
+    tokenizer = byte_tokenizer(tmp_path, merges, words)
+    for values, word in (
+        ((2.0, 1.0, 2.3, -9.0), "Yes"),  # yes in two spellings outweighs the likeliest, which is a no
+        ((0.0, 1.0, 0.5, 0.5), "yes"),
+        ((1.0, -9.0, 0.9, 0.8), "No"),
+        ((1.0, -9.0, 0.8, 0.9), "no"),
+    ):
+        logits = np.full(len(tokenizer), 5.0, np.float32)  # anything else is likelier
+        for each, value in zip(("Yes", "yes", "No", "no"), values, strict=True):
+            logits[tokenizer.encode(each)[0]] = value
+        assert tokenizer.decode(yes_or_no(logits, tokenizer)) == word

@@ -16,6 +16,7 @@ from tvau_runtime.model import checkpoint
 from tvau_runtime.model.anomaly_heatmap_decoder import AnomalyHeatmapDecoder, heatmap
 from tvau_runtime.model.backbone import default_taps
 from tvau_runtime.model.region_anomaly_encoder import RegionAnomalyEncoder
+from tvau_runtime.model.text_decoder import TextDecoder
 from tvau_runtime.prompts import Prompts
 
 GEOMETRIES = [
@@ -204,6 +205,64 @@ def test_cached_decoding_equals_recomputing_and_a_cropped_cache_leaves_the_first
     again, _ = engine.decode(x[3:], positions[:, 3:], prefix)
     np.testing.assert_allclose(from_prefix, whole, atol=1e-4)
     np.testing.assert_allclose(again, whole, atol=1e-4)
+
+
+def test_the_text_decoder_equals_the_librarys_pass_and_caches_share_what_they_begin_with(tiny):
+    model, _, _ = checkpoint.load(tiny)
+    language = model.backbone.model.model.language_model
+    decoder, generator = TextDecoder(language, model.backbone.model.lm_head), torch.Generator().manual_seed(0)
+    x = torch.randn(600, model.backbone.text_dim, generator=generator)
+    positions = torch.stack([torch.arange(600), torch.arange(600) // 3, torch.arange(600) % 4])
+
+    def library(*parts):
+        chosen = torch.cat([torch.arange(part.start, part.stop) for part in parts])
+        hidden, _ = model.backbone.language(x[None, chosen], positions[:, None, chosen])
+        return model.backbone.logits(hidden[0, -1])
+
+    def check(cache, *parts):
+        logits = decoder(x[parts[-1]], positions[:, parts[-1]], cache)
+        torch.testing.assert_close(logits, library(*parts), atol=2e-5, rtol=1e-4)
+
+    with torch.no_grad():
+        first = decoder.new_cache()
+        begin, one, many = slice(0, 6), slice(6, 7), slice(7, 300)
+        check(first, begin)
+        shorter, same, other = first.crop(4), first.crop(6), first.crop(9)
+        check(first, begin, one)
+        check(first, begin, one, many)  # more than there was room for
+        check(same, begin, slice(300, 310))
+        check(shorter, slice(0, 4), slice(310, 320))
+        check(other, begin, slice(320, 321))
+        check(first, begin, one, many, slice(400, 402))
+        check(other, begin, slice(320, 321), slice(330, 600))
+    assert (first.length, same.length, shorter.length) == (302, 16, 14)
+
+
+def test_a_cache_grows_in_place_for_the_first_and_copies_for_the_next(tiny):
+    model, _, _ = checkpoint.load(tiny)
+    decoder = TextDecoder(model.backbone.model.model.language_model, model.backbone.model.lm_head)
+    cache = decoder.new_cache()
+    begin = cache.extend(8).data_ptr()
+    fork, other = cache.crop(8), cache.crop(8)
+    assert fork.extend(3).data_ptr() == fork.extend(1).data_ptr() == begin
+    assert other.extend(1).data_ptr() != begin
+    assert cache.length == 8
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"use_sliding_window": True}, "use_sliding_window is not supported"),
+        ({"rope_parameters": {}, "rope_scaling": None}, "names no mrope_section"),
+        ({"rope_parameters": {"mrope_section": [1, 1, 1]}}, "must sum to half of the head's 16"),
+    ],
+)
+def test_a_language_model_that_cannot_be_run_is_refused_by_the_field(tiny, changes, message):
+    language = checkpoint.load(tiny)[0].backbone.model.model.language_model
+    for name, value in changes.items():
+        setattr(language.config, name, value)
+    with pytest.raises(ModelError, match=message):
+        TextDecoder(language, None)
 
 
 def test_prompts_can_be_replaced_at_run_time(tiny):

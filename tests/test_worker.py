@@ -378,3 +378,104 @@ def test_of_too_many_events_that_wait_the_earliest_go_without_words():
     assert describer.dropped == 4
     assert len(told) == MAX_WAITING
     assert {e.id for e in told} >= {f"e-{n}" for n in range(5, MAX_WAITING + 4)}
+
+
+# --- reading ahead ---
+
+
+def reading_ahead(backend, **stream):
+    pipeline = pipeline_of(backend, queue_size=50, **stream)
+    pipeline.configure(dialogue=dataclasses.replace(pipeline.config.dialogue, prefill=True))
+    return pipeline
+
+
+@pytest.fixture
+def passes(backend, monkeypatch):
+    """How many positions every pass of the language model has read."""
+    decode, read = backend.decode, []
+    monkeypatch.setattr(backend, "decode", lambda e, p, c=None: (read.append(len(e)), decode(e, p, c))[1])
+    return read
+
+
+def test_the_newest_window_is_read_ahead_and_the_answer_is_the_same(backend, passes):
+    question = "What is abnormal?"
+    pipeline = reading_ahead(backend)
+    with StreamWorker(pipeline, lambda _: None) as worker:
+        for k in range(12):
+            worker.submit(frame(k))
+        assert worker.drain(PATIENCE_S)
+        ahead = list(passes)
+        assert len(set(ahead)) == 1, "windows, and nothing else"
+        answer = pipeline.ask(question)
+        assert max(passes[len(ahead) :]) < ahead[0], "evidence was not read again"
+        direct = pipeline_of(backend)
+        for k in range(12):
+            direct.push(frame(k))
+        cold = direct.ask(question)
+        assert passes.count(ahead[0]) == len(ahead) + 1, "here it was"
+        assert (answer.text, answer.window_end_ns) == (cold.text, cold.window_end_ns)
+        assert answer.yes_probability == pytest.approx(cold.yes_probability, abs=1e-5)
+        worker.reset()
+        assert worker.drain(PATIENCE_S)
+        assert not pipeline.dialogue._ahead, "what nobody can ask about any more is dropped"
+
+
+def test_the_stream_goes_on_while_a_window_is_read_and_outdated_ones_are_left_out(backend, monkeypatch):
+    pipeline = reading_ahead(backend)
+    gate = Gate(monkeypatch, pipeline.dialogue, "prefill")
+    got, read = [], []
+    held = pipeline.dialogue.prefill
+    monkeypatch.setattr(pipeline.dialogue, "prefill", lambda window: (held(window), read.append(window)))
+    with StreamWorker(pipeline, got.append) as worker:
+        for k in range(8):
+            worker.submit(frame(k))
+        gate.wait_entered()
+        for k in range(8, 20):
+            worker.submit(frame(k))
+        wait_for(lambda: len(steps_of(got)) == 10)
+        gate.open()
+        assert worker.drain(PATIENCE_S)
+    windows = [update.window for update in got if update.window is not None]
+    assert len(windows) == 7
+    assert read[0] is windows[0]
+    assert read[1:] and all(window is windows[-1] for window in read[1:])
+    assert not pipeline.dialogue._ahead or pipeline.dialogue._ahead["cam"][0] is windows[-1]
+
+
+def test_nothing_is_read_ahead_while_frames_wait_or_where_it_is_switched_off(backend, monkeypatch, passes):
+    pipeline = reading_ahead(backend)
+    with StreamWorker(pipeline, lambda _: None) as worker:
+        for k in range(8):
+            worker.submit(frame(k))
+        assert worker.drain(PATIENCE_S)
+        assert len(passes) == 1
+        gate = Gate(monkeypatch, backend, "encode")
+        for k in range(8, 12):
+            worker.submit(frame(k))
+        gate.wait_entered()
+        worker._read_ahead("cam")
+        assert len(passes) == 1
+        gate.open()
+        assert worker.drain(PATIENCE_S)
+        pipeline.configure(dialogue=dataclasses.replace(pipeline.config.dialogue, prefill=False))
+        assert not pipeline.dialogue._ahead
+        before = len(passes)
+        for k in range(12, 16):
+            worker.submit(frame(k))
+        assert worker.drain(PATIENCE_S)
+        assert len(passes) == before
+
+
+def test_a_window_that_cannot_be_read_ahead_is_counted_and_the_stream_goes_on(backend, monkeypatch, caplog):
+    def failing(embeddings, positions, cache=None):
+        raise ModelError("out of words")
+
+    monkeypatch.setattr(backend, "decode", failing)
+    got = []
+    with StreamWorker(reading_ahead(backend), got.append) as worker:
+        for k in range(8):
+            worker.submit(frame(k))
+        assert worker.drain(PATIENCE_S)
+        assert len(steps_of(got)) == 4
+        assert worker.stats("cam").failed == 1
+    assert "its latest window could not be read ahead (failure 1): out of words" in caplog.text

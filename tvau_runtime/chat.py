@@ -34,6 +34,7 @@ ANSWER_END = "<|im_end|>"
 
 # The paper's questions, in its order.
 QUESTION_ANOMALY = "Is there any anomaly in the video?"
+"""The one whose answer begins with yes or no, always."""
 QUESTION_TARGET = "Describe anomaly features in detail."
 QUESTION_TRAJECTORY = "What is its movement trajectory?"
 QUESTION_ENVIRONMENT = "Describe the environment."

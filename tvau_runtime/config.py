@@ -166,9 +166,30 @@ class EventConfig(Validated):
 
 @dataclass(frozen=True)
 class DialogueConfig(Validated):
-    """Limits of the dialogue."""
+    """How the language model answers, and the limits of the dialogue."""
 
     max_new_tokens: int = option(64, "Longest answer, in tokens.", minimum=1, maximum=4096, live=True)
+    temperature: float = option(
+        0.0,
+        "How freely answers are worded: 0 always takes the most likely token, more draws from the probabilities.",
+        minimum=0.0,
+        maximum=2.0,
+        live=True,
+    )
+    top_p: float = option(
+        1.0,
+        "Tokens are drawn from the most likely ones that together hold this share of the probability (0..1).",
+        minimum=0.0,
+        maximum=1.0,
+        live=True,
+    )
+    seed: int = option(
+        0,
+        "Of drawing: the same seed gives the same answer to the same dialogue; 0 draws anew every time.",
+        minimum=0,
+        maximum=2**31 - 1,
+        live=True,
+    )
     max_sessions: int = option(
         16, "Dialogues kept at once; the least recently used one is forgotten.", minimum=1, maximum=10000
     )
@@ -176,6 +197,11 @@ class DialogueConfig(Validated):
     max_question_chars: int = option(2000, "Longest question, in characters.", minimum=1, maximum=100000)
     describe_events: bool = option(
         True, "Ask the model about every event when it starts, and publish what it says with the event.", live=True
+    )
+    prefill: bool = option(
+        False,
+        "Let the language model read every newest window ahead while it is idle, so that a first answer comes sooner.",
+        live=True,
     )
 
 

@@ -1,4 +1,7 @@
-"""Has events put into words as they start, on a thread of its own. Knows no frames; the model is behind a callback."""
+"""Has events put into words as they start, on a thread of its own, which may do other work while there are none.
+
+Knows no frames; the model is behind a callback.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import dataclasses
 import logging
 import threading
 from collections.abc import Callable
+from functools import partial
 
 from .errors import QueryError
 from .types import AnomalyEvent, Phase
@@ -41,7 +45,9 @@ class EventDescriber:
         """Ids among them that can be asked about, in order."""
         self._asking = ""
         """Id of the event that is being asked about now."""
-        self._closing = False
+        self._spare: dict[str, Callable[[str], None]] = {}
+        """What else is to be done, by what it is about."""
+        self._busy = self._closing = False
         self._changed = threading.Condition()
         self.dropped = 0
         """Events left without words because too many waited."""
@@ -64,13 +70,19 @@ class EventDescriber:
                 self._ready[event.id] = None
             self._changed.notify_all()
 
-    def wait_idle(self, timeout_s: float) -> bool:
-        """Waits until all is described that can be so far. False if that took longer."""
+    def when_idle(self, about: str, work: Callable[[str], None]) -> None:
+        """Has `work(about)` done once no event waits for words; what waits about the same is replaced. It must not raise."""
         with self._changed:
-            return self._changed.wait_for(lambda: not (self._ready or self._asking), timeout_s)
+            self._spare[about] = work
+            self._changed.notify_all()
+
+    def wait_idle(self, timeout_s: float) -> bool:
+        """Waits until all is described that can be so far, and nothing else is to be done. False if that took longer."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not (self._ready or self._spare or self._busy), timeout_s)
 
     def close(self, timeout_s: float) -> bool:
-        """Leaves all that waits without words. False if the question in progress took longer than the time-out."""
+        """Leaves all that waits without words, and undone. False if the question in progress took longer than the time-out."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
@@ -81,23 +93,31 @@ class EventDescriber:
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._asking = ""
+                self._asking, self._busy = "", False
                 self._changed.notify_all()
-                self._changed.wait_for(lambda: self._closing or self._ready)
+                self._changed.wait_for(lambda: self._closing or self._ready or self._spare)
                 if self._closing:
                     return
-                event_id = self._asking = next(iter(self._ready))
-                del self._ready[event_id]
-                event = self._newest[event_id]
-            try:
-                described = self._describe(event)
-            except QueryError as error:
-                self._try_later(event_id, error)
-            except Exception as error:  # whatever it is, the next event may go well
-                log.warning("event %s stays without description: %s", event_id, error, exc_info=True)
-                self._give_up(event_id)
-            else:
-                self._tell_described(described)
+                self._busy = True
+                if self._ready:
+                    self._asking = next(iter(self._ready))
+                    del self._ready[self._asking]
+                    work = partial(self._ask, self._newest[self._asking])
+                else:
+                    about = next(iter(self._spare))
+                    work = partial(self._spare.pop(about), about)
+            work()
+
+    def _ask(self, event: AnomalyEvent) -> None:
+        try:
+            described = self._describe(event)
+        except QueryError as error:
+            self._try_later(event.id, error)
+        except Exception as error:  # whatever it is, the next event may go well
+            log.warning("event %s stays without description: %s", event.id, error, exc_info=True)
+            self._give_up(event.id)
+        else:
+            self._tell_described(described)
 
     def _tell_described(self, described: AnomalyEvent) -> None:
         with self._order:

@@ -1,9 +1,9 @@
 """Questions to answers: dialogue sessions over the evidence of one clip window.
 
 A session holds the window it is about: the language model has read its visual tokens and the RAE's anomaly prompts
-once, and every turn reads on from there (layout and positions: `chat`). Each answer carries the evidence it rests on.
-Knows no camera,
-no frame and no clock: windows come from whoever owns them.
+once, and every turn reads on from there (layout and positions: `chat`). A window may be read ahead of the first question
+about it. Each answer carries the evidence it rests on. Knows no camera, no frame and no clock: windows come from whoever owns
+them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from . import chat
 from .backends.base import Backend
 from .config import DialogueConfig
 from .errors import QueryError
-from .generation import Context, greedy, yes_probability
+from .generation import Context, Sampling, generate, yes_or_no, yes_probability
 from .types import Answer, Window
 
 __all__ = ["DialogueEngine", "clean_question"]
@@ -38,6 +38,8 @@ class _Session:
     event_id: str
     context: Context
     yes_probability: float
+    aside: tuple[Context, np.ndarray] | None
+    """The evidence and QUESTION_ANOMALY, with the logits of its answer, until the first turn is over."""
     turns: int = 0
 
 
@@ -64,6 +66,8 @@ class DialogueEngine:
         self._evidence = evidence
         self._seconds_per_step = backend.spec.temporal_patch_size / (process_rate_hz or backend.spec.process_rate_hz)
         self._sessions: OrderedDict[str, _Session] = OrderedDict()
+        self._ahead: dict[str, tuple[Window, Context]] = {}
+        """By camera, the one window that has been read ahead."""
         self._lock = threading.Lock()
         self._closed = threading.Event()
 
@@ -80,6 +84,7 @@ class DialogueEngine:
             self._check_open()
             dialogue = self._start(window, event_id) if window else self._resume(session, camera, event_id)
             answer = self._turn(dialogue, text)
+            dialogue.aside = None
             # A new session is kept only now: when its first answer fails, nobody knows its id.
             self._sessions[dialogue.id] = dialogue
             self._sessions.move_to_end(dialogue.id)
@@ -107,22 +112,45 @@ class DialogueEngine:
         Asks the paper's questions in its order: whether, what, how it moves. Both may be empty where the model says
         nothing. Leaves no session behind.
         """
+        said = []
         with self._lock:
             self._check_open()
             context = self._read_evidence(window)
-            self._generate(context, chat.question_text(chat.QUESTION_ANOMALY, first=True))
-            target, movement = (
-                self._generate(context, chat.ANSWER_END + chat.question_text(question, first=False))
-                for question in (chat.QUESTION_TARGET, chat.QUESTION_TRAJECTORY)
-            )
+            for question in (chat.QUESTION_ANOMALY, chat.QUESTION_TARGET, chat.QUESTION_TRAJECTORY):
+                logits = self._put(context, question, first=not said)
+                said.append(self._answer(context, logits, question))
+        _, target, movement = said
         sentences = dict.fromkeys(_sentence(said) for said in (target, movement))  # what is said twice is written once
         return _label(target), " ".join(s for s in sentences if s)
+
+    def prefill(self, window: Window) -> None:
+        """Reads a window ahead, so that the first answer about it need not; the camera's earlier one is forgotten.
+
+        Does nothing where it has been read, and while the model speaks: whoever asks goes before.
+        """
+        if not self._lock.acquire(blocking=False):
+            return
+        try:
+            ahead = self._ahead.get(window.camera)
+            if not self._closed.is_set() and (ahead is None or ahead[0] is not window):
+                self.forget(window.camera)
+                self._ahead[window.camera] = window, self._read_evidence(window)
+        finally:
+            self._lock.release()
+
+    def forget(self, camera: str | None = None) -> None:
+        """Drops what was read ahead, of one camera or of all; never waits for an answer. Sessions stay."""
+        if camera is None:
+            self._ahead.clear()
+        else:
+            self._ahead.pop(camera, None)
 
     def close(self) -> None:
         """Stops the answer in progress and forgets all sessions; every later question raises `QueryError`."""
         self._closed.set()
         with self._lock:
             self._sessions.clear()
+            self.forget()
 
     def _check_open(self) -> None:
         if self._closed.is_set():
@@ -147,9 +175,10 @@ class DialogueEngine:
     def _start(self, window: Window, event_id: str) -> _Session:
         """A session whose evidence the model has read, with its own yes or no, asked aside from the dialogue."""
         context = self._read_evidence(window)
-        aside = self._encode(chat.question_text(chat.QUESTION_ANOMALY, first=True))
-        certainty = yes_probability(context.fork().read(aside), self._backend.tokenizer)
-        return _Session(uuid.uuid4().hex[:12], window, event_id, context, certainty)
+        aside = context.fork()
+        logits = self._put(aside, chat.QUESTION_ANOMALY, first=True)
+        certainty = yes_probability(logits, self._backend.tokenizer)
+        return _Session(uuid.uuid4().hex[:12], window, event_id, context, certainty, (aside, logits))
 
     def _turn(self, dialogue: _Session, question: str) -> str:
         """One more turn. It goes on a copy of the session's context, so that a failure leaves the session as it was."""
@@ -158,26 +187,44 @@ class DialogueEngine:
                 f"session {dialogue.id!r} has had its {self.config.max_turns} turns (max_turns); leave session empty "
                 "to start a new one"
             )
-        first = dialogue.turns == 0
-        context = dialogue.context.fork()
-        text = chat.question_text(question, first=first)
-        answer = self._generate(context, text if first else chat.ANSWER_END + text)
+        if dialogue.aside is not None and question == chat.QUESTION_ANOMALY:
+            context, logits = dialogue.aside  # this very question has just been read
+        else:
+            context = dialogue.context.fork()
+            logits = self._put(context, question, first=dialogue.turns == 0)
+        answer = self._answer(context, logits, question)
         dialogue.context = context
         dialogue.turns += 1
         return answer
 
-    def _generate(self, context: Context, text: str) -> str:
-        """The answer to a turn's text, which the context has then read too."""
-        limit = self.config.max_new_tokens
-        tokenizer = self._backend.tokenizer
+    def _put(self, context: Context, question: str, *, first: bool) -> np.ndarray:
+        """Has a turn read up to where its answer begins; the logits float32 [V] of that."""
+        text = chat.question_text(question, first=first)
+        return context.read(self._encode(text if first else chat.ANSWER_END + text))
+
+    def _answer(self, context: Context, logits: np.ndarray, question: str) -> str:
+        """What is said to a question that has been put; the context has it then too."""
+        config, tokenizer = self.config, self._backend.tokenizer
         ids = list(
-            greedy(context, self._encode(text), tokenizer, max_new_tokens=limit, should_stop=self._closed.is_set)
+            generate(
+                context,
+                logits,
+                tokenizer,
+                max_new_tokens=config.max_new_tokens,
+                sampling=Sampling(config.temperature, config.top_p, config.seed),
+                # Not drawn: what is said and how sure the model is of it must not contradict each other.
+                opening=yes_or_no(logits, tokenizer) if question == chat.QUESTION_ANOMALY else (),
+                should_stop=self._closed.is_set,
+            )
         )
         self._check_open()  # closed meanwhile: half an answer is none
         return tokenizer.decode(ids).strip()
 
     def _read_evidence(self, window: Window) -> Context:
         """The model has read [HEAD, visual tokens, TAIL, anomaly prompts] of a window (eq. 14)."""
+        ahead = self._ahead.get(window.camera)
+        if ahead is not None and ahead[0] is window:
+            return ahead[1].fork()
         backend = self._backend
         head, tail = self._encode(chat.HEAD), self._encode(chat.TAIL)
         visual = np.concatenate([step.visual_tokens for step in window.steps])  # T' x [P/4, D] -> [T' * P/4, D]

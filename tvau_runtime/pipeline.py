@@ -85,7 +85,10 @@ class Pipeline:
     def reset(self, camera: str | None = None) -> list[Update]:
         """Starts one camera, or all, anew: events end, the latest window is forgotten, evidence of events stays."""
         streams = [self._stream(camera)] if camera is not None else self._all()
-        return [update for stream in streams for update in stream.reset()]
+        updates = [update for stream in streams for update in stream.reset()]
+        for stream in streams:
+            self.dialogue.forget(stream.camera)
+        return updates
 
     @property
     def cameras(self) -> tuple[str, ...]:
@@ -123,7 +126,7 @@ class Pipeline:
         return latest
 
     def configure(self, *, events: EventConfig | None = None, dialogue: DialogueConfig | None = None) -> None:
-        """Changes, while running, when events start and end, and the limits of the dialogue."""
+        """Changes, while running, when events start and end, and how the language model answers."""
         with self._lock:
             self.config = dataclasses.replace(
                 self.config, events=events or self.config.events, dialogue=dialogue or self.config.dialogue
@@ -131,6 +134,8 @@ class Pipeline:
             for stream in self._streams.values():
                 stream.detector.configure(self.config.events)
             self.dialogue.config = self.config.dialogue
+        if not self.config.dialogue.prefill:
+            self.dialogue.forget()
 
     def set_prompts(self, prompts: Prompts) -> None:
         """Replaces what counts as normal and abnormal (eqs. 2-3), from the next temporal patch on."""
@@ -149,6 +154,15 @@ class Pipeline:
         label, description = self.dialogue.describe(self.window(event.camera, event.id))
         self._stream(event.camera).detector.set_text(event.id, label, description)
         return dataclasses.replace(event, label=label, description=description)
+
+    def prefill(self, camera: str) -> None:
+        """Has the language model read a camera's latest window ahead of a question, if it has nothing else to do."""
+        stream = self._stream(camera)
+        window = stream.latest
+        if window is not None:
+            self.dialogue.prefill(window)
+            if stream.latest is not window or not self.config.dialogue.prefill:  # no longer wanted
+                self.dialogue.forget(stream.camera)
 
     def close(self) -> None:
         """Stops the answer and the steps in progress, and frees the model. May be called again."""

@@ -2,7 +2,8 @@
 
 One thread runs the model and serves the cameras in turn. Each camera has a queue of bounded length; when it is full,
 the oldest frame is dropped and counted, so that what is published is always about now. A second thread has events
-described, so that the language model never holds the stream up. Knows no ROS, no files and no devices.
+described, and windows read ahead of questions, so that the language model never holds the stream up. Knows no ROS, no files
+and no devices.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class WorkerStats:
     """Frames that were waiting at `reset` or `close`."""
     queued: int = 0
     failed: int = 0
-    """Frames that the pipeline refused, and callbacks that raised."""
+    """Frames that the pipeline refused, callbacks that raised, and windows that could not be read ahead."""
     latency_p50_s: float = 0.0
     latency_p95_s: float = 0.0
 
@@ -79,7 +80,7 @@ class _Camera:
 
 
 class StreamWorker:
-    """Feeds a pipeline from queues; queue_size and describe_events are those of the pipeline's config.
+    """Feeds a pipeline from queues; queue_size, describe_events and prefill are those of the pipeline's config.
 
     on_update: called with every `Update`, one at a time and in order, from a thread of the worker. What it raises is
     logged and counted. It may call `submit` and `reset`, but neither `drain` nor `close`.
@@ -126,7 +127,7 @@ class StreamWorker:
             self._changed.notify_all()
 
     def drain(self, timeout_s: float) -> bool:
-        """Waits until all frames are processed, told about, and events described. False if that took longer."""
+        """Waits until all frames are processed and told about, events described and windows read. False if it took longer."""
         deadline = time.monotonic() + timeout_s
         while True:
             with self._changed:
@@ -233,6 +234,18 @@ class StreamWorker:
             camera.last_came = came
             if any(update.step is not None for update in updates):
                 camera.latencies.append(time.monotonic() - came)
+        if self._pipeline.config.dialogue.prefill and any(update.window is not None for update in updates):
+            self._describer.when_idle(name, self._read_ahead)
+
+    def _read_ahead(self, name: str) -> None:
+        """Has a camera's latest window read before anyone asks, unless frames wait: then the model has better to do."""
+        with self._changed:
+            if self._closing or any(camera.queue for camera in self._cameras.values()):
+                return
+        try:
+            self._pipeline.prefill(name)
+        except Exception as error:
+            self._failed(name, "its latest window could not be read ahead", error)
 
     def _look_for_stopped(self) -> None:
         """Ends the events of cameras that have sent nothing for `max_gap_s`: their clock is ours since their last."""

@@ -14,14 +14,16 @@ from .base import Backend, ModelSpec
 
 try:
     import torch
-    from transformers import DynamicCache
 
     from ..model import checkpoint
+    from ..model.text_decoder import TextDecoder
     from ..model.tvau import TVAU
 except ImportError as error:
     raise BackendError(f"the torch engine needs torch and transformers ({error}): pip install 'tvau[torch]'") from error
 
 __all__ = ["TorchBackend"]
+
+_CLOSED = "the engine is closed; open it again"
 
 
 class TorchBackend(Backend):
@@ -41,6 +43,7 @@ class TorchBackend(Backend):
         self._opened: TVAU | None
         self._opened, manifest, self.tokenizer = checkpoint.load(directory, device=str(self._device))
         backbone = self._model.backbone
+        self._decoder: TextDecoder | None = TextDecoder(backbone.model.model.language_model, backbone.model.lm_head)
         self.spec = ModelSpec(
             name=manifest.name,
             image_size=manifest.image_size,
@@ -79,29 +82,27 @@ class TorchBackend(Backend):
 
     @torch.inference_mode()
     def decode(self, embeddings: np.ndarray, positions: np.ndarray, cache: Any = None) -> tuple[np.ndarray, Any]:
-        backbone = self._model.backbone
-        if cache is None:
-            cache = DynamicCache(config=backbone.model.config.text_config)
-        hidden, cache = backbone.language(
-            self._tensor(embeddings)[None].to(backbone.model.dtype),
-            torch.tensor(positions, device=self._device)[:, None],
-            cache,
+        decoder = self._decoder
+        if decoder is None:
+            raise BackendError(_CLOSED)
+        cache = cache or decoder.new_cache()
+        logits = decoder(
+            self._tensor(embeddings).to(decoder.dtype), torch.tensor(positions, device=self._device), cache
         )
-        return _array(backbone.logits(hidden[0, -1])), cache
+        return _array(logits), cache
 
     def crop(self, cache: Any, length: int) -> Any:
-        # The cache grows by concatenation into new tensors, so that views of the old ones are safe to share.
-        return DynamicCache([(layer.keys[:, :, :length], layer.values[:, :, :length]) for layer in cache.layers])
+        return cache.crop(length)
 
     def close(self) -> None:
-        self._opened = None
+        self._opened = self._decoder = None
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
 
     @property
     def _model(self) -> TVAU:
         if self._opened is None:
-            raise BackendError("the engine is closed; open it again")
+            raise BackendError(_CLOSED)
         return self._opened
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:

@@ -72,6 +72,7 @@ class _Chat:
         self._event_id = self._session = ""
         rate = pipeline.geometry.process_rate_hz
         self._engine = DialogueEngine(pipeline.backend, config, lambda *_: self._window, process_rate_hz=rate)
+        self._prefill = config.prefill
 
     def run(self) -> None:
         count = len(self._survey.events)
@@ -117,6 +118,8 @@ class _Chat:
         self._window, self._event_id, self._session = window, event_id, ""
         start, end = (clock(self._survey.seconds(ns)) for ns in (window.start_ns, window.end_ns))
         print(f"About {start} to {end}, score {window.score:.2f}" + (f", event {event_id}." if event_id else "."))
+        if self._prefill:
+            self._engine.prefill(window)
 
     def _ask(self, question: str) -> None:
         if not question:
