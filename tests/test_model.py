@@ -253,7 +253,7 @@ def test_a_cache_grows_in_place_for_the_first_and_copies_for_the_next(tiny):
     ("changes", "message"),
     [
         ({"use_sliding_window": True}, "use_sliding_window is not supported"),
-        ({"rope_parameters": {}, "rope_scaling": None}, "names no mrope_section"),
+        ({"rope_parameters": {}}, "names no mrope_section"),
         ({"rope_parameters": {"mrope_section": [1, 1, 1]}}, "must sum to half of the head's 16"),
     ],
 )

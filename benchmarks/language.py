@@ -1,0 +1,203 @@
+"""How soon an answer begins, and how fast it goes on: our engines, recomputation, and plain transformers.
+
+Until the first token: of a first question, cold and with its window read ahead; and of later questions of the same dialogue,
+against reading evidence, history and question anew. After it: tokens per second of `generate` of transformers, and of our
+engines, on the same merged weights and prompt embeddings; all must say the same. The evidence is a window of the built-in scene.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import statistics
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from common import interleave, ratio, table, write
+
+from tvau_runtime import DialogueConfig, EngineConfig, Pipeline, TvauError, VideoReader, Window, chat
+from tvau_runtime.backends import find_model, open_backend
+from tvau_runtime.backends.base import Backend
+from tvau_runtime.dialogue import DialogueEngine
+from tvau_runtime.generation import Context
+
+EXAMPLE = """\
+example:
+  python export/to_onnx.py --out out/onnx && python benchmarks/language.py --export out/onnx --json out/language.json
+"""
+DEMO = Path(__file__).resolve().parent.parent / "tvau_runtime" / "assets" / "demo.mp4"
+FOLLOW_UPS = (2, 5)
+"""Turns whose first token is timed."""
+WARM_UP = 2
+FIRST, LATER = chat.QUESTION_ANOMALY, chat.QUESTION_TARGET
+
+
+def main() -> int:
+    """Runs the command line; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", default="tvau-tiny", help="checkpoint: embedded name or directory")
+    parser.add_argument("--export", required=True, metavar="DIR", help="the graphs made of it by export/to_onnx.py")
+    parser.add_argument("--rounds", type=int, default=20, help="timings per figure; the median counts (default: 20)")
+    parser.add_argument(
+        "--tokens", type=int, default=48, help="length of the answers whose speed is measured (default: 48)"
+    )
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads of every engine (default: its own number)")
+    parser.add_argument("--json", type=Path, help="also write the figures there")
+    options = parser.parse_args()
+    if options.rounds < 1 or options.tokens < 2:
+        parser.error("--rounds must be at least 1 and --tokens at least 2")
+    try:
+        engines = {
+            name: open_backend(EngineConfig(model=at, device="cpu", threads=options.threads))
+            for name, at in (("torch", options.model), ("onnx", options.export))
+        }
+        window = demo_window(engines["torch"])
+        begins = {name: first_tokens(engine, window, options.rounds) for name, engine in engines.items()}
+        goes_on = speed(options.model, engines, window, options.rounds, options.tokens)
+    except TvauError as error:
+        print(f"language: {error}", file=sys.stderr)
+        return 2
+    for name, rows in begins.items():
+        table(
+            f"until the first token, {engines[name].device}", ["", "ms", "x cold", "x recomputed"], list(rows.values())
+        )
+    table("after it", ["", "tokens/s", "x transformers", "same tokens"], list(goes_on.values()))
+    if options.json:
+        result = {
+            "model": engines["torch"].spec.name,
+            "engines": {name: engine.device for name, engine in engines.items()},
+            "rounds": options.rounds,
+            "tokens": options.tokens,
+            "machine": platform.processor() or platform.machine(),
+            "first_token": {n: {k: dict(zip(("ms", "x_cold", "x_recomputed"), r[1:])) for k, r in rows.items()}
+                            for n, rows in begins.items()},
+            "decoding": {k: dict(zip(("tokens_per_s", "x_transformers", "same_tokens"), row[1:]))
+                         for k, row in goes_on.items()},
+        }  # fmt: skip
+        write(options.json, result)
+    return 0
+
+
+def demo_window(backend: Backend) -> Window:
+    """The first clip window of the built-in scene."""
+    pipeline = Pipeline(backend)
+    with VideoReader(DEMO) as video:
+        return next(u.window for frame in video for u in pipeline.push(frame) if u.window is not None)
+
+
+def first_tokens(engine: Backend, window: Window, rounds: int) -> dict[str, list[Any]]:
+    """Rows: what, milliseconds, times a cold question, and times the same recomputed where that is something else."""
+    short = DialogueConfig(max_new_tokens=1, max_sessions=10000)
+    cold, ahead = (DialogueEngine(engine, short, lambda *_: window) for _ in range(2))
+    ahead.prefill(window)
+    rows, columns = engine.spec.grid
+    pixels = np.zeros((1, rows * columns, engine.spec.patch_dim), np.float32)
+    calls: dict[str, Callable[[], object]] = {
+        "cold": lambda: cold.ask(FIRST),
+        "read ahead": lambda: ahead.ask(FIRST),
+        "(reading ahead)": lambda: (cold.prefill(window), cold.forget()),
+        "(a frame pair)": lambda: engine.encode(pixels),
+    }
+    for turn in FOLLOW_UPS:
+        dialogue = DialogueEngine(engine, DialogueConfig(max_sessions=10000), lambda *_: window)
+        begun = [_begin(dialogue, turn - 1) for _ in range(rounds + WARM_UP)]
+        history = begun[0][1]
+        dialogue.config = short
+        calls[f"turn {turn}"] = lambda dialogue=dialogue, begun=begun: dialogue.ask(LATER, session=begun.pop()[0])
+        calls[f"turn {turn}, recomputed"] = lambda history=history: Context(engine, *prompt(engine, window, history))
+    spent = interleave(calls, rounds, WARM_UP)
+    found = {}
+    for name, values in spent.items():
+        again = spent.get(f"{name}, recomputed")
+        against = ratio(values, again) if again else "-"
+        found[name] = [name, statistics.median(values), ratio(values, spent["cold"]), against]
+    return found
+
+
+def speed(model: str, engines: dict[str, Backend], window: Window, rounds: int, count: int) -> dict[str, list[Any]]:
+    """Rows: engine, tokens per second behind the first, times transformers, and whether it says the same."""
+    import torch
+
+    from tvau_runtime.model import checkpoint
+
+    plain: Any = checkpoint.load(find_model(model))[0].backbone.model
+    plain.generation_config.eos_token_id = None  # all go on to the same length
+    embeddings, positions = prompt(engines["torch"], window, chat.question_text(LATER, first=True))
+    given = {
+        "inputs_embeds": torch.from_numpy(embeddings)[None],
+        "position_ids": torch.from_numpy(positions)[:, None],
+        "attention_mask": torch.ones((1, len(embeddings)), dtype=torch.long),
+        "do_sample": False,
+        "pad_token_id": 0,
+    }
+
+    def library(tokens: int) -> list[int]:
+        return plain.generate(**given, max_new_tokens=tokens, min_new_tokens=tokens)[0].tolist()
+
+    def ours(engine: Backend, tokens: int) -> list[int]:
+        logits, cache = engine.decode(embeddings, positions)
+        said, at = [int(logits.argmax())], int(positions.max()) + 1
+        while len(said) < tokens:
+            logits, cache = engine.decode(engine.embed(said[-1:]), np.full((3, 1), at), cache)
+            said.append(int(logits.argmax()))
+            at += 1
+        return said
+
+    speakers: dict[str, Callable[[int], list[int]]] = {"transformers": library}
+    speakers |= {name: lambda tokens, e=engine: ours(e, tokens) for name, engine in engines.items()}
+    expected = library(count)
+    calls = {
+        (name, tokens): lambda speak=speak, tokens=tokens: speak(tokens)
+        for name, speak in speakers.items()
+        for tokens in (1, count)
+    }
+    spent = interleave({f"{name} {tokens}": call for (name, tokens), call in calls.items()}, rounds, 1)
+    per_token = {
+        name: [
+            (long - short) / (count - 1)
+            for long, short in zip(spent[f"{name} {count}"], spent[f"{name} 1"], strict=True)
+        ]
+        for name in speakers
+    }
+    base = per_token["transformers"]
+    return {
+        name: [name, 1e3 / statistics.median(values), ratio(base, values), "yes" if speak(count) == expected else "no"]
+        for (name, speak), values in zip(speakers.items(), per_token.values(), strict=True)
+    }
+
+
+def prompt(engine: Backend, window: Window, text: str) -> tuple[np.ndarray, np.ndarray]:
+    """Embeddings float32 [S, D] and positions int64 [3, S] of a window's evidence and the text behind it, in one piece."""
+    head, tail, ids = (engine.tokenizer.encode(part) for part in (chat.HEAD, chat.TAIL, text))
+    visual = np.concatenate([step.visual_tokens for step in window.steps])
+    prompts = engine.anomaly_prompts(np.stack([step.class_maps for step in window.steps]))
+    embeddings = np.concatenate([engine.embed(head), visual, engine.embed(tail), prompts, engine.embed(ids)])
+    positions = chat.mrope_positions(
+        len(head),
+        (len(window.steps), *engine.spec.merged_grid),
+        len(embeddings) - len(head) - len(visual),
+        seconds_per_step=engine.spec.temporal_patch_size / engine.spec.process_rate_hz,
+        tokens_per_second=engine.spec.tokens_per_second,
+    )
+    return embeddings, positions
+
+
+def _begin(dialogue: DialogueEngine, turns: int) -> tuple[str, str]:
+    """A session that has had so many turns, and all that was said with one more question."""
+    session, said = "", ""
+    for turn in range(turns + 1):
+        question = FIRST if not turn else LATER
+        said += ("" if not turn else chat.ANSWER_END) + chat.question_text(question, first=not turn)
+        if turn < turns:
+            answer = dialogue.ask(question, session=session)
+            session, said = answer.session, said + answer.text
+    return session, said
+
+
+if __name__ == "__main__":
+    sys.exit(main())
