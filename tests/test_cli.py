@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -358,7 +359,10 @@ def chat(monkeypatch, capsys, lines, *argv):
 
 def test_chat_from_a_pipe(clip, flags, monkeypatch, capsys):
     typed = "What is it?||And then?|/events|/event 1|Where?|/at 0:03|/best|/new|/help|/quit|No?"
-    out = chat(monkeypatch, capsys, typed.split("|"), clip, *flags, *ALWAYS, "--max-new-tokens", "2")
+    argv = (clip, *flags, *ALWAYS, "--max-new-tokens", "2")
+    out = chat(monkeypatch, capsys, typed.split("|"), *argv)
+    ahead = chat(monkeypatch, capsys, typed.split("|"), *argv, "--prefill")
+    assert re.sub(r"camera-\d+", "camera", ahead) == re.sub(r"camera-\d+", "camera", out)  # events count on
     assert "1 event." in out
     assert "Commands:" in out
     assert out.count("p(yes)") == 2  # evidence with the first question of each dialogue

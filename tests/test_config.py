@@ -59,6 +59,10 @@ def test_settings_that_may_change_while_running_are_of_events_and_dialogue():
         (EventConfig, "on_threshold", 0.3, r"off_threshold \(0.7\) must not be above on_threshold \(0.3\)"),
         (EngineConfig, "backend", "abacus", "backend must be one of auto, .*, got 'abacus'"),
         (EngineConfig, "model", None, "model must be a str, got None"),
+        (DialogueConfig, "temperature", -0.1, "temperature must be at least 0, got -0.1"),
+        (DialogueConfig, "temperature", 2.5, "temperature must be at most 2"),
+        (DialogueConfig, "top_p", 1.1, "top_p must be at most 1"),
+        (DialogueConfig, "seed", -1, "seed must be at least 0"),
         (DialogueConfig, "describe_events", 1, "describe_events must be a bool, got 1"),
     ],
 )
