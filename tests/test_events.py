@@ -9,7 +9,7 @@ import pytest
 from tvau_runtime.config import EventConfig
 from tvau_runtime.errors import FrameError
 from tvau_runtime.events import EventDetector
-from tvau_runtime.regions import UPSAMPLING, find_regions
+from tvau_runtime.regions import REACH, UPSAMPLING, find_regions
 from tvau_runtime.tracking import MAX_POINTS
 from tvau_runtime.types import Phase
 
@@ -81,8 +81,8 @@ def test_the_box_lies_around_the_target_in_frame_pixels():
     x0, y0, x1, y1 = told[0][1].box
     assert (x0 + x1) / 2 == pytest.approx(10.5 * 20, abs=2)
     assert (y0 + y1) / 2 == pytest.approx(5.5 * 20, abs=2)
-    assert 30 < x1 - x0 < 60
-    assert 30 < y1 - y0 < 60
+    assert 30 < x1 - x0 < 80
+    assert 30 < y1 - y0 < 80
     higher = EventDetector("cam", settings()).update(heat((10, 5)), 0, (640, 960))
     assert not higher
 
@@ -284,7 +284,7 @@ def test_targets_that_stay_together_become_one_event():
 
 
 def test_a_splinter_that_was_never_told_about_is_absorbed():
-    whole, split = heat((10, 8), (12, 8), radius=1.5), heat((9, 8), (14, 8), radius=1.2)
+    whole, split = heat((10, 8), (12, 8), radius=1.5), heat((9, 8), (15, 8), radius=1.2)
     assert len(find_regions(whole, SIZE, 0.4)) == 1
     assert len(find_regions(split, SIZE, 0.4)) == 2
     told = play([whole] * 4 + [split] + [whole] * 4 + [split] + [whole] * 4)
@@ -358,9 +358,9 @@ def test_refuses_to_go_back_in_time(stamp_ns):
 
 
 def regions_slowly(values, threshold):
-    """Flood fill on the up-sampled map; (x0, y0, x1, y1, score) in its pixels."""
+    """Flood fill on the up-sampled map, then what peaks high enough; (x0, y0, x1, y1, score) in its pixels."""
     fine = cv2.resize(values, None, fx=UPSAMPLING, fy=UPSAMPLING, interpolation=cv2.INTER_LINEAR)
-    todo = {(int(y), int(x)) for y, x in np.argwhere((fine >= threshold - 1e-6) & (fine > 0))}
+    todo = {(int(y), int(x)) for y, x in np.argwhere((fine >= REACH * threshold - 1e-6) & (fine > 0))}
     found = []
     while todo:
         edge = [todo.pop()]
@@ -373,14 +373,15 @@ def regions_slowly(values, threshold):
             edge += near
         ys, xs = zip(*region, strict=True)
         score = max(float(fine[p]) for p in region)
-        found.append((min(xs), min(ys), max(xs) + 1, max(ys) + 1, round(score, 4)))
+        if score >= threshold - 1e-6:
+            found.append((min(xs), min(ys), max(xs) + 1, max(ys) + 1, round(score, 4)))
     return sorted(found)
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_regions_equal_a_flood_fill(seed):
-    values = np.random.default_rng(seed).random((9, 7)).astype(np.float32) ** 2
-    size = (9 * UPSAMPLING, 7 * UPSAMPLING)
+    values = np.random.default_rng(seed).random((15, 13)).astype(np.float32) ** 4
+    size = (15 * UPSAMPLING, 13 * UPSAMPLING)
     got = sorted((*(round(v) for v in r.box), round(r.score, 4)) for r in find_regions(values, size, 0.5))
     assert got == regions_slowly(values, 0.5)
     assert len(got) > 3
@@ -399,6 +400,25 @@ def test_a_patch_exactly_at_the_threshold_is_warm():
     (region,) = find_regions(values, SIZE, 0.4)
     assert region.score == float(np.float32(0.4))
     assert region.box[0] <= 7.5 * 20 <= region.box[2]
+
+
+def test_the_box_of_a_lone_patch_at_the_threshold_is_the_patch():
+    values = np.zeros(GRID, np.float32)
+    values[4, 7] = 0.7
+    (region,) = find_regions(values, SIZE, 0.7)
+    assert region.box == (7 * 20, 4 * 20, 8 * 20, 5 * 20)
+    values[4, 7] = 0.95
+    (hotter,) = find_regions(values, SIZE, 0.7)
+    assert hotter.box[0] < region.box[0] and hotter.box[3] > region.box[3]
+
+
+def test_what_is_warm_around_a_peak_belongs_to_it_but_is_no_region_alone():
+    values = np.zeros(GRID, np.float32)
+    values[4, 7:12] = (0.9, 0.5, 0.5, 0.5, 0.9)  # two peaks, one region
+    values[10, 3:5] = 0.5
+    (region,) = find_regions(values, SIZE, 0.7)
+    assert region.box[0] <= 7 * 20 and region.box[2] >= 12 * 20
+    assert region.box[3] <= 6 * 20
 
 
 def test_nothing_is_found_in_a_map_of_zeros_even_at_threshold_zero():
