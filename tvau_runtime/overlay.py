@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from .errors import FrameError
+from .refinement import upsample
 from .types import AnomalyEvent, Box, Heatmap
 
 __all__ = [
@@ -52,7 +53,7 @@ def blend_heatmap(rgb: np.ndarray, values: np.ndarray) -> np.ndarray:
     """
     height, width = rgb.shape[:2]
     clean = np.clip(np.nan_to_num(values.astype(np.float32), nan=0.0), 0.0, 1.0)
-    heat = cv2.resize(clean, (width, height), interpolation=cv2.INTER_LINEAR)
+    heat = upsample(clean, (height, width))
     color = cv2.applyColorMap(cv2.convertScaleAbs(heat, alpha=255), _COLORS)
     alpha = heat * np.float32(MAX_ALPHA)
     return cv2.blendLinear(np.ascontiguousarray(rgb), color, 1 - alpha, alpha)

@@ -34,9 +34,10 @@ def find_regions(
     """The 8-connected regions of a heat map [gh, gw] that peak at `threshold` or more, the hottest first.
 
     The map is up-sampled (bilinear) first; a region is all that is at least `REACH` times the threshold warm around its
-    peak, so that peaks with such warmth between them are one region. frame_size: (height, width) in pixels; min_area: fraction of the image below
-    which a region is left out. A score is the heat map's own value, and so is what is compared with the threshold. What
-    is exactly 0 is never warm, even at threshold 0. Raises `FrameError` for a map that is not two-dimensional.
+    peak, so that peaks with such warmth between them are one region. frame_size: (height, width) in pixels; min_area:
+    fraction of the image below which a region is left out. A score is the heat map's own value, and so is what is compared
+    with the threshold. What is exactly 0 is never warm, even at threshold 0. Raises `FrameError` for a map that is not
+    two-dimensional.
     """
     if heatmap.ndim != 2 or 0 in heatmap.shape:
         raise FrameError(f"a heat map must be [gh, gw] with values, got {list(heatmap.shape)}")
