@@ -176,7 +176,7 @@ def watch(engine: Backend, clips: int, seed: int) -> list[Pair]:
                 frame=clip.frames[2 * step + 1],
                 pixels=pixels,
                 maps=np.stack([heatmap_of(each).values for each in engine.encode(pixels)[1]]),
-                mask=masks[2 * step : 2 * step + 2].any(axis=0),
+                mask=masks[2 * step] | masks[2 * step + 1],
                 regions=_regions(clip, step),
             )
             found.append(pair)
@@ -252,7 +252,7 @@ def _packed(first: np.ndarray, second: np.ndarray, spec: ModelSpec) -> np.ndarra
         np.pad(resize_normalise(image, spec), ((0, 0), (0, half), (0, half)), mode="edge") for image in (first, second)
     ]
     crops = [(slice(d * half, d * half + height), slice(r * half, r * half + width)) for d, r in SHIFTS]
-    return np.stack([pack_pair(*(image[:, y, x] for image in padded), spec) for y, x in crops])
+    return np.stack([pack_pair(padded[0][:, y, x], padded[1][:, y, x], spec) for y, x in crops])
 
 
 def _regions(clip: Clip, step: int) -> np.ndarray:

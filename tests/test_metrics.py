@@ -213,13 +213,14 @@ def slow_aupro(truth, maps, limit):
     """MVTec's definition: at every threshold, the mean overlap over regions and the false positive rate."""
     regions = []
     for mask, values in zip(truth, maps, strict=True):
-        labels, count = ndimage.label(mask, np.ones((3, 3)))
-        regions += [values[labels == n] for n in range(1, count + 1)]
+        labels = np.empty(mask.shape, int)
+        ndimage.label(mask, np.ones((3, 3)), output=labels)
+        regions += [values[labels == n] for n in range(1, labels.max() + 1)]
     normal = maps[~truth]
     points = [(0.0, 0.0)]
     for threshold in np.unique(maps)[::-1]:
-        overlap = np.mean([np.mean(region >= threshold) for region in regions])
-        points.append((np.mean(normal >= threshold), overlap))
+        overlap = float(np.mean([np.mean(region >= threshold) for region in regions]))
+        points.append((float(np.mean(normal >= threshold)), overlap))
     area = 0.0
     for (x0, y0), (x1, y1) in itertools.pairwise(points):
         if x1 > limit:

@@ -55,4 +55,4 @@ def _weights(mask: np.ndarray) -> np.ndarray:
     _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     each = 1 / np.maximum(stats[:, cv2.CC_STAT_AREA].astype(np.float64), 1)
     each[0] = 1.0
-    return each[labels]
+    return each[labels.astype(np.intp)]
