@@ -142,12 +142,15 @@ class Workspace:
     def _install(self, extras):
         """The pinned packages, and this tree as an editable package."""
         package = "{}[{}]".format(ROOT, ",".join(extras)) if extras else str(ROOT)
-        print("tvau set-up: installing tvau for {} (takes a while)".format(", ".join(extras) or "ROS 2 here"), flush=True)
+        print(
+            "tvau set-up: installing tvau for {} (takes a while)".format(", ".join(extras) or "ROS 2 here"), flush=True
+        )
         environment = dict(self._environment(), PIP_DISABLE_PIP_VERSION_CHECK="1", PIP_NO_WARN_SCRIPT_LOCATION="1")
         pip = [self.python, "-m", "pip", "install", "-c", self._constraints()]
         if not sys.stdout.isatty():
             pip.append("--quiet")
-        if os.environ.get("TORCH_INDEX") and NEED_TORCH & set(extras):  # such as PyTorch's own index of CPU builds, a tenth of the size
+        # An index of its own: such as PyTorch's of CPU builds, a tenth of the size.
+        if os.environ.get("TORCH_INDEX") and NEED_TORCH & set(extras):
             run([*pip, "--no-deps", "--index-url", os.environ["TORCH_INDEX"], "torch"], environment)
         run([*pip, "setuptools<80", "wheel", *(["colcon-common-extensions"] if self.ros else [])], environment)
         run([*pip, "--no-build-isolation", "--editable", package], environment)

@@ -83,7 +83,9 @@ class Directory:
 
     def write(self: R, directory: Path) -> R:
         """Writes it with the hashes of all files that now lie beside it; returns what was written."""
-        paths = {p.relative_to(directory): p for p in sorted(directory.rglob("*")) if p.is_file() and p.name != self.FILE}
+        paths = {
+            p.relative_to(directory): p for p in sorted(directory.rglob("*")) if p.is_file() and p.name != self.FILE
+        }
         hashes = {name.as_posix(): sha256(path) for name, path in paths.items() if name.parts[0] != EXPORT}
         full = dataclasses.replace(self, files=hashes)  # type: ignore[call-arg]
         text = json.dumps({"format": FORMAT, **dataclasses.asdict(full)}, indent=2, ensure_ascii=False)

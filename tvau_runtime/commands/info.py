@@ -101,7 +101,9 @@ def _model(directory: Path, manifest: Manifest | Artifact) -> dict[str, str]:
         made_of = {"backbone": manifest.backbone}
         if export := find_export(directory):
             graphs = Artifact.read(export)
-            made_of["graphs"] = f"{EXPORT}/: ONNX opset {graphs.opset}, {graphs.precision}; what runs unless --backend torch"
+            made_of["graphs"] = (
+                f"{EXPORT}/: ONNX opset {graphs.opset}, {graphs.precision}; what runs unless --backend torch"
+            )
     period = manifest.clip_length / manifest.process_rate_hz
     return {
         "name": manifest.name,
