@@ -12,6 +12,7 @@ from tvau_runtime.config import DialogueConfig, EngineConfig
 from tvau_runtime.dialogue import DialogueEngine, clean_question
 from tvau_runtime.errors import QueryError
 from tvau_runtime.generation import END_TOKENS, yes_probability
+from tvau_runtime.grounding import warm_way, way_words
 from tvau_runtime.types import Heatmap, Step, Window
 
 FRAME_SIZE = (240, 320)
@@ -289,6 +290,30 @@ def test_the_rate_that_was_really_used_sets_the_positions_in_time(backend, windo
     assert times[0.0] == times[backend.spec.process_rate_hz] < times[0.5]
 
 
+@pytest.mark.parametrize("check", [True, False])
+def test_a_way_that_contradicts_the_heat_maps_is_said_anew_from_them(backend, windows, engine, monkeypatch, check):
+    window = windows["gate", ""]
+    engine.config = DialogueConfig(max_new_tokens=40, check_places=check)
+    free = engine.ask("What is it?").text
+    monkeypatch.setattr("tvau_runtime.dialogue.contradicts", lambda text, way: "the" not in text)
+    assert engine.ask("What is it?").text == free, "only the movement is checked"
+    way = way_words(*warm_way([step.heatmap.values for step in window.steps]))
+    answer = engine.ask(chat.QUESTION_TRAJECTORY)
+    assert answer.text.startswith(way) == check
+    _, movement = engine.describe(window)
+    assert (way.capitalize() in movement) == check
+
+
+def test_a_dialogue_goes_on_from_what_was_said_anew(backend, windows, engine, recorder, monkeypatch):
+    monkeypatch.setattr("tvau_runtime.dialogue.contradicts", lambda text, way: True)
+    engine.config = DialogueConfig(max_new_tokens=40)
+    recorder.limit = 40
+    session = engine.ask(chat.QUESTION_TRAJECTORY).session
+    ids = question_ids(backend, chat.QUESTION_TRAJECTORY, True) + recorder.ids[1]  # the first was taken back
+    engine.ask("Where?", session=session)
+    assert_same(recorder, 2, recompute(backend, windows["gate", ""], ids + question_ids(backend, "Where?", False), 40))
+
+
 def test_what_ends_in_mid_answer_can_be_followed_up(backend, windows, engine, recorder):
     engine.config = DialogueConfig(max_new_tokens=2)
     recorder.limit = 2
@@ -438,11 +463,12 @@ def test_evidence_is_fetched_without_the_lock_so_that_the_stream_never_waits(bac
 
 
 def test_describe_gives_a_label_and_sentences_and_keeps_no_session(backend, windows, engine, monkeypatch):
-    said = iter(["Yes.", "a red car, driving fast on the walkway", "from the left to the right."])
+    way = way_words(*warm_way([step.heatmap.values for step in windows["gate", ""].steps]))
+    said = iter(["Yes.", "a red car, driving fast on the walkway", way])
     monkeypatch.setattr(backend.tokenizer, "decode", lambda ids: next(said))
     label, description = engine.describe(windows["gate", ""])
     assert label == "a red car"
-    assert description == "A red car, driving fast on the walkway. From the left to the right."
+    assert description == f"A red car, driving fast on the walkway. {way.capitalize()}."
     assert not engine._sessions
 
 

@@ -23,7 +23,7 @@ LAYERS = [
     "types manifest",
     "artifact",
     "backends.base",
-    "frames refinement",
+    "frames refinement grounding",
     "model backends",
     "window regions tracking events generation dialogue evidence describer overlay report video",
     "stream pipeline worker",

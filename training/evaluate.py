@@ -20,7 +20,7 @@ from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
 from tvau_runtime.chat import QUESTION_ANOMALY, QUESTION_TARGET, QUESTION_TRAJECTORY
-from tvau_runtime.config import EngineConfig, PipelineConfig
+from tvau_runtime.config import DialogueConfig, EngineConfig, PipelineConfig
 from tvau_runtime.errors import ConfigError, TvauError
 from tvau_runtime.pipeline import Pipeline, open_pipeline
 from tvau_runtime.types import Answer, Frame
@@ -30,6 +30,7 @@ EXAMPLES = """\
 examples:
   python training/evaluate.py                                   the embedded model on 200 test clips
   python training/evaluate.py --model runs/tiny/checkpoint --clips 100 --json out/metrics.json
+  python training/evaluate.py --unchecked                       the model's own words for where, whatever the heat map shows
 """
 
 
@@ -185,12 +186,21 @@ def main(arguments: list[str] | None = None) -> int:
         help="default: test",
     )
     parser.add_argument("--seed", type=int, default=0, help="first clip's seed (default: 0)")
+    parser.add_argument(
+        "--unchecked",
+        action="store_true",
+        help="leave places that contradict the heat map as the model says them (dialogue.check_places: false)",
+    )
     parser.add_argument("--json", type=Path, help="also write the figures there")
     options = parser.parse_args(arguments)
     try:
         if options.clips < 4:
             raise ConfigError(f"--clips must be at least 4, got {options.clips}")
-        with open_pipeline(PipelineConfig(engine=EngineConfig(model=options.model, device=options.device))) as pipeline:
+        config = PipelineConfig(
+            engine=EngineConfig(model=options.model, device=options.device),
+            dialogue=DialogueConfig(check_places=not options.unchecked),
+        )
+        with open_pipeline(config) as pipeline:
             figures = measure(pipeline, options.clips, options.split, options.seed)
     except TvauError as error:
         print(f"evaluate: {error}", file=sys.stderr)
@@ -206,6 +216,7 @@ def main(arguments: list[str] | None = None) -> int:
             "model": options.model,
             "split": options.split,
             "seed": options.seed,
+            "places_checked": not options.unchecked,
             **figures,
         }
         options.json.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")

@@ -198,6 +198,11 @@ class DialogueConfig(Validated):
     describe_events: bool = option(
         True, "Ask the model about every event when it starts, and publish what it says with the event.", live=True
     )
+    check_places: bool = option(
+        True,
+        "Where the answer to 'What is its movement trajectory?' contradicts the heat maps, have it begin with their places.",
+        live=True,
+    )
     prefill: bool = option(
         False,
         "Let the language model read every newest window ahead while it is idle, so that a first answer comes sooner.",

@@ -2,8 +2,8 @@
 
 A session holds the window it is about: the language model has read its visual tokens and the RAE's anomaly prompts
 once, and every turn reads on from there (layout and positions: `chat`). A window may be read ahead of the first question
-about it. Each answer carries the evidence it rests on. Knows no camera, no frame and no clock: windows come from whoever owns
-them.
+about it. Each answer carries the evidence it rests on, and what it says of a movement is checked against that. Knows no
+camera, no frame and no clock: windows come from whoever owns them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import threading
 import unicodedata
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,7 @@ from .backends.base import Backend
 from .config import DialogueConfig
 from .errors import QueryError
 from .generation import Context, Sampling, generate, yes_or_no, yes_probability
+from .grounding import contradicts, warm_way, way_words
 from .types import Answer, Window
 
 __all__ = ["DialogueEngine", "clean_question"]
@@ -118,7 +119,8 @@ class DialogueEngine:
             context = self._read_evidence(window)
             for question in (chat.QUESTION_ANOMALY, chat.QUESTION_TARGET, chat.QUESTION_TRAJECTORY):
                 logits = self._put(context, question, first=not said)
-                said.append(self._answer(context, logits, question))
+                context, text = self._answer(context, logits, question, window)
+                said.append(text)
         _, target, movement = said
         sentences = dict.fromkeys(_sentence(said) for said in (target, movement))  # what is said twice is written once
         return _label(target), " ".join(s for s in sentences if s)
@@ -192,8 +194,7 @@ class DialogueEngine:
         else:
             context = dialogue.context.fork()
             logits = self._put(context, question, first=dialogue.turns == 0)
-        answer = self._answer(context, logits, question)
-        dialogue.context = context
+        dialogue.context, answer = self._answer(context, logits, question, dialogue.window)
         dialogue.turns += 1
         return answer
 
@@ -202,8 +203,22 @@ class DialogueEngine:
         text = chat.question_text(question, first=first)
         return context.read(self._encode(text if first else chat.ANSWER_END + text))
 
-    def _answer(self, context: Context, logits: np.ndarray, question: str) -> str:
-        """What is said to a question that has been put; the context has it then too."""
+    def _answer(self, context: Context, logits: np.ndarray, question: str, window: Window) -> tuple[Context, str]:
+        """What is said to a question that has been put, and the context that has it then too."""
+        if question == chat.QUESTION_ANOMALY:
+            # Not drawn: what is said and how sure the model is of it must not contradict each other.
+            return context, self._say(context, logits, yes_or_no(logits, self._backend.tokenizer))
+        if question != chat.QUESTION_TRAJECTORY or not self.config.check_places:
+            return context, self._say(context, logits)
+        again = context.fork()
+        text = self._say(context, logits)
+        way = warm_way([step.heatmap.values for step in window.steps])
+        if not contradicts(text, way):
+            return context, text
+        return again, self._say(again, logits, self._encode(way_words(*way)))
+
+    def _say(self, context: Context, logits: np.ndarray, opening: Sequence[int] = ()) -> str:
+        """An answer, which begins as given."""
         config, tokenizer = self.config, self._backend.tokenizer
         ids = list(
             generate(
@@ -212,8 +227,7 @@ class DialogueEngine:
                 tokenizer,
                 max_new_tokens=config.max_new_tokens,
                 sampling=Sampling(config.temperature, config.top_p, config.seed),
-                # Not drawn: what is said and how sure the model is of it must not contradict each other.
-                opening=yes_or_no(logits, tokenizer) if question == chat.QUESTION_ANOMALY else (),
+                opening=opening,
                 should_stop=self._closed.is_set,
             )
         )

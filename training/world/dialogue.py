@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from tvau_runtime.chat import QUESTION_ANOMALY, QUESTION_ENVIRONMENT, QUESTION_TARGET, QUESTION_TRAJECTORY
+from tvau_runtime.grounding import PLACES, Place, way_words
 
 from .palette import COLORS
 from .scene import LIGHTS, SIDES
@@ -29,7 +30,6 @@ __all__ = [
     "place_of",
 ]
 
-PLACES = (("top left", "top", "top right"), ("left", "center", "right"), ("bottom left", "bottom", "bottom right"))
 NOTHING = "nothing abnormal"
 _NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
@@ -68,8 +68,13 @@ _LEAST_AREA = 0.0025
 
 def place_of(box: np.ndarray, size: tuple[int, int]) -> str:
     """Which ninth of an image of (height, width) the box's middle is in."""
+    row, column = _ninth(box, size)
+    return PLACES[row][column]
+
+
+def _ninth(box: np.ndarray, size: tuple[int, int]) -> Place:
     x, y = (box[0] + box[2]) / 2 / size[1], (box[1] + box[3]) / 2 / size[0]
-    return PLACES[min(2, max(0, int(y * 3)))][min(2, max(0, int(x * 3)))]
+    return min(2, max(0, int(y * 3))), min(2, max(0, int(x * 3)))
 
 
 def _noun(kind: str, color: str) -> str:
@@ -125,12 +130,7 @@ def anomaly_dialogue(clip: Clip, rng: np.random.Generator | None = None) -> list
 def _trajectory(actor: Actor, clip: Clip) -> str:
     size = clip.objects.shape[1:]
     when = np.flatnonzero(actor.abnormal_frames)
-    first, last = (place_of(actor.boxes[t], size) for t in (when[0], when[-1]))
-    return _way(first, last)
-
-
-def _way(first: str, last: str) -> str:
-    return f"it stays at the {first}" if first == last else f"from the {first} to the {last}"
+    return way_words(*(_ninth(actor.boxes[t], size) for t in (when[0], when[-1])))
 
 
 def _visible(clip: Clip) -> list[Actor]:
@@ -192,11 +192,12 @@ def imagined_dialogue(rng: np.random.Generator) -> list[Turn]:
 
     walkways, side, light = one(["a walkway", "two walkways"]), one(SIDES), one(tuple(LIGHTS))
     environment = f"a road with {walkways} beside {side}, {light}"
-    noun, place, start, stop = one(["person", "car", "van", "box"]), one(flat), one(flat), one(flat)
+    noun, place, start, stop = one(["person", "car", "van", "box"]), one(flat), rng.integers(9), rng.integers(9)
     if rng.random() < 0.5:
         answers = {"anomaly": "No.", "target": NOTHING, "trajectory": NOTHING, "environment": environment}
         if rng.random() < 0.5:
-            answers.update(anomaly="Yes.", target=someone(), trajectory=_way(start, stop))
+            way = way_words(divmod(int(start), 3), divmod(int(stop), 3))
+            answers.update(anomaly="Yes.", target=someone(), trajectory=way)
         return [Turn(_pick(rng, field), answer, field) for field, answer in answers.items()]
     kind, action = _COURSE_OF_LIFE[rng.integers(len(_COURSE_OF_LIFE))]
     answers = {
