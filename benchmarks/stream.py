@@ -20,7 +20,7 @@ import numpy as np
 from tvau_runtime.backends import find_model, open_backend
 from tvau_runtime.config import EngineConfig
 from tvau_runtime.errors import TvauError
-from tvau_runtime.frames import pack_pair, resize_normalise
+from tvau_runtime.frames import pack_pair, resize
 
 EXAMPLE = """\
 example:
@@ -89,7 +89,7 @@ def measure(model: str, window_lengths: list[int], repeats: int, size: tuple[int
     frames = [rng.integers(0, 255, (*size, 3), np.uint8) for _ in range(2 * max(window_lengths))]
 
     def pack(first: int) -> np.ndarray:
-        return pack_pair(resize_normalise(frames[first], spec), resize_normalise(frames[first + 1], spec), spec)
+        return pack_pair(resize(frames[first], spec), resize(frames[first + 1], spec), spec)
 
     def ours() -> None:
         engine.encode(pack(0)[None])

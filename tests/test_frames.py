@@ -6,7 +6,7 @@ import pytest
 
 from tvau_runtime.backends.base import ModelSpec
 from tvau_runtime.errors import FrameError
-from tvau_runtime.frames import pack_pair, resize_normalise
+from tvau_runtime.frames import pack_pair, resize
 
 SPEC = ModelSpec(
     name="test",
@@ -26,46 +26,43 @@ def image(height=56, width=84, seed=0):
 
 def packed_slowly(first, second):
     """Merge groups in raster order; patches in a group in raster order; then channel, frame, row, column."""
+    normalised = [((rgb.astype(np.float64) / 255 - SPEC.mean) / SPEC.std).transpose(2, 0, 1) for rgb in (first, second)]
     rows = []
     for group_y in range(2):
         for group_x in range(3):
             for inner_y in range(2):
                 for inner_x in range(2):
                     y, x = (group_y * 2 + inner_y) * 14, (group_x * 2 + inner_x) * 14
-                    patch = [frame[c, y : y + 14, x : x + 14] for c in range(3) for frame in (first, second)]
+                    patch = [frame[c, y : y + 14, x : x + 14] for c in range(3) for frame in normalised]
                     rows.append(np.concatenate([p.ravel() for p in patch]))
     return np.stack(rows)
 
 
-def test_normalises_without_resizing_what_has_the_size_already():
+def test_leaves_what_has_the_size_already_as_it_is():
     rgb = image()
-    expected = (rgb.astype(np.float64) / 255 - SPEC.mean) / SPEC.std
-    got = resize_normalise(rgb, SPEC)
-    assert got.dtype == np.float32
-    assert got.shape == (3, 56, 84)
-    assert got.flags.c_contiguous
-    np.testing.assert_allclose(got, expected.transpose(2, 0, 1), atol=2e-6)
+    assert resize(rgb, SPEC) is rgb
 
 
 def test_shrinks_by_averaging_areas_and_stretches_the_whole_frame():
     rgb = image(112, 252)
-    mean = rgb.reshape(56, 2, 84, 3, 3).mean(axis=(1, 3)) / 255
-    expected = ((mean - SPEC.mean) / SPEC.std).transpose(2, 0, 1)
-    np.testing.assert_allclose(resize_normalise(rgb, SPEC), expected, atol=0.51 / 255 / 0.26)
+    mean = rgb.reshape(56, 2, 84, 3, 3).mean(axis=(1, 3))
+    np.testing.assert_allclose(resize(rgb, SPEC), mean, atol=0.51)
 
 
 @pytest.mark.parametrize("size", [(10, 12), (10, 400), (400, 12)])
 def test_enlarges_linearly(size):
     rgb = image(*size)
     stretched = cv2.resize(rgb, (84, 56), interpolation=cv2.INTER_LINEAR)
-    np.testing.assert_array_equal(resize_normalise(rgb, SPEC), resize_normalise(stretched, SPEC))
+    np.testing.assert_array_equal(resize(rgb, SPEC), stretched)
 
 
 def test_takes_views_that_are_not_contiguous():
-    bgr = image(100, 120)
-    np.testing.assert_array_equal(
-        resize_normalise(bgr[..., ::-1], SPEC), resize_normalise(np.ascontiguousarray(bgr[..., ::-1]), SPEC)
-    )
+    for size in ((100, 120), SPEC.image_size):
+        view = image(*size)[..., ::-1]
+        copy = np.ascontiguousarray(view)
+        np.testing.assert_array_equal(resize(view, SPEC), resize(copy, SPEC))
+        packed = pack_pair(resize(view, SPEC), resize(copy, SPEC), SPEC)
+        np.testing.assert_array_equal(packed, pack_pair(resize(copy, SPEC), resize(view, SPEC), SPEC))
 
 
 @pytest.mark.parametrize(
@@ -80,22 +77,28 @@ def test_takes_views_that_are_not_contiguous():
 )
 def test_refuses_what_is_no_frame(bad):
     with pytest.raises(FrameError, match=r"uint8 \[H, W, 3\]"):
-        resize_normalise(bad, SPEC)
+        resize(bad, SPEC)
 
 
-def test_packs_like_the_slow_loop():
-    first, second = resize_normalise(image(seed=1), SPEC), resize_normalise(image(seed=2), SPEC)
+def test_packs_and_normalises_like_the_slow_loop():
+    first, second = image(seed=1), image(seed=2)
     packed = pack_pair(first, second, SPEC)
     assert packed.dtype == np.float32
     assert packed.shape == (24, SPEC.patch_dim)
     assert packed.flags.c_contiguous
-    np.testing.assert_array_equal(packed, packed_slowly(first, second))
+    np.testing.assert_allclose(packed, packed_slowly(first, second), atol=2e-6)
 
 
-def test_refuses_to_pack_another_size():
-    good = resize_normalise(image(), SPEC)
-    with pytest.raises(FrameError, match=r"\[3, 56, 84\], got \[3, 84, 56\]"):
-        pack_pair(good, good.transpose(0, 2, 1), SPEC)
+@pytest.mark.parametrize(
+    ("bad", "told"),
+    [
+        (image().transpose(1, 0, 2), r"uint8 \[84, 56, 3\]"),
+        (image().astype(np.float32), r"float32 \[56, 84, 3\]"),
+    ],
+)
+def test_refuses_to_pack_another_size_or_type(bad, told):
+    with pytest.raises(FrameError, match=rf"uint8 \[56, 84, 3\], got {told}"):
+        pack_pair(image(), bad, SPEC)
 
 
 def test_equals_the_image_processor_of_transformers():
@@ -109,5 +112,4 @@ def test_equals_the_image_processor_of_transformers():
     # An image is one frame, repeated to fill the temporal patch; its size is kept as it fits the patches.
     theirs = Processor(min_pixels=28 * 28, max_pixels=10**6)(images=[rgb], return_tensors="np")
     assert theirs["image_grid_thw"].tolist() == [[1, 4, 6]]
-    normalised = resize_normalise(rgb, SPEC)
-    np.testing.assert_allclose(pack_pair(normalised, normalised, SPEC), theirs["pixel_values"], atol=2e-6)
+    np.testing.assert_allclose(pack_pair(rgb, rgb, SPEC), theirs["pixel_values"], atol=2e-6)

@@ -34,7 +34,7 @@ from tvau_runtime import (
     QueryError,
     open_pipeline,
 )
-from tvau_runtime.frames import pack_pair, resize_normalise
+from tvau_runtime.frames import pack_pair, resize
 from tvau_runtime.stream import heatmap_of
 
 
@@ -58,7 +58,7 @@ def calls(backend, monkeypatch):
 def test_streamed_features_and_heat_maps_equal_those_of_the_whole_clip(backend):
     count = 24
     steps = steps_of(feed(pipeline_of(backend), range(count)))
-    images = [resize_normalise(frame(k).rgb, backend.spec) for k in range(count)]
+    images = [resize(frame(k).rgb, backend.spec) for k in range(count)]
     packed = np.stack([pack_pair(images[k], images[k + 1], backend.spec) for k in range(0, count, 2)])
     tokens, class_maps = backend.encode(packed)
     assert [s.index for s in steps] == list(range(count // 2))

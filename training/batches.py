@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from tvau_runtime.backends.base import ModelSpec
 from tvau_runtime.chat import ANSWER_END, question_text
-from tvau_runtime.frames import pack_pair, resize_normalise
+from tvau_runtime.frames import pack_pair, resize
 from tvau_runtime.tokenizer import TextTokenizer
 
 from .recipe import Recipe
@@ -201,7 +201,7 @@ def _some(turns: list[Turn], rng: np.random.Generator) -> list[Turn]:
 
 def pack_clip(frames: np.ndarray, spec: ModelSpec) -> np.ndarray:
     """Frames uint8 [T, H, W, 3] as the engine's input, float32 [T/2, P, 1176]."""
-    images = [resize_normalise(frame, spec) for frame in frames]
+    images = [resize(frame, spec) for frame in frames]
     return np.stack([pack_pair(a, b, spec) for a, b in zip(images[::2], images[1::2], strict=True)])
 
 

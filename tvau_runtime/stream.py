@@ -18,7 +18,7 @@ from .config import EventConfig
 from .errors import FrameError, ModelError
 from .events import EventDetector
 from .evidence import EvidenceStore
-from .frames import pack_pair, resize_normalise
+from .frames import pack_pair, resize
 from .types import AnomalyEvent, Frame, Heatmap, Phase, Step, Window
 from .window import NS_PER_S, Arrival, FrameSampler, PairBuilder, SlidingWindow
 
@@ -146,7 +146,7 @@ class CameraStream:
             updates = self._start_anew() if arrival.starts_anew else []
             if not arrival.taken:
                 return updates
-            pair = self._pairs.add((resize_normalise(frame.rgb, self._backend.spec), int(frame.stamp_ns)))
+            pair = self._pairs.add((resize(frame.rgb, self._backend.spec), int(frame.stamp_ns)))
             if pair is not None:
                 updates.append(self._step(*pair, frame, began))
             return updates
