@@ -44,8 +44,14 @@ RATE_HZ = 4.0
 """The rate that it samples frames at."""
 ALWAYS = {"events.off_threshold": 0.01, "events.on_threshold": 0.02, "events.min_duration_s": 0.0}
 """Settings by which anything at all is an event."""
-QUIET = {"dialogue.describe_events": False, "reliability": "reliable", "queue_depth": 100, "stream.queue_size": 100}
-"""Settings by which no frame is lost and nothing is said unasked."""
+QUIET = {
+    "dialogue.describe_events": False,
+    "reliability": "reliable",
+    "queue_depth": 100,
+    "stream.queue_size": 100,
+    "stream.max_halvings": 0,
+}
+"""Settings by which no frame is lost or left out, and nothing is said unasked."""
 
 
 @contextmanager

@@ -18,7 +18,8 @@ def open_tiny(directory):
 
 
 def pipeline_of(backend, events=NEVER, *, describe=False, **stream):
-    """A pipeline with short answers; further settings are those of the stream."""
+    """A pipeline with short answers; further settings are those of the stream. Its rate falls only where that is asked for."""
+    stream = {"max_halvings": 0, **stream}
     dialogue = DialogueConfig(max_new_tokens=4, describe_events=describe)
     return Pipeline(backend, PipelineConfig(stream=StreamConfig(**stream), events=events, dialogue=dialogue))
 

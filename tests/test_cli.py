@@ -222,7 +222,7 @@ def test_a_live_source_goes_through_the_worker(clip, flags, tmp_path, monkeypatc
     info, clock = video._info, iter(range(1_700_000_000 * 10**9, 1_800_000_000 * 10**9, 10**9 // FPS))
     monkeypatch.setattr(video, "_info", lambda *a: dataclasses.replace(info(*a), live=True, frames=0))
     monkeypatch.setattr(video, "time", SimpleNamespace(time_ns=lambda: next(clock)))
-    assert main(["watch", clip, *flags, *ALWAYS, "--out", "o", "--queue-size", "1000"]) == 0
+    assert main(["watch", clip, *flags, *ALWAYS, "--out", "o", "--queue-size", "1000", "--max-halvings", "0"]) == 0
     out = tmp_path / "o"
     run = json.loads((out / "run.json").read_text(encoding="utf-8"))
     assert (run["frames"], run["heatmaps"], run["events"]) == (FRAMES, 12, 1)

@@ -26,7 +26,7 @@ def backend(request):
     engine.close()
 
 
-def make_window(backend, camera="gate", seed=0):
+def make_window(backend, camera="gate", seed=0, step_ns=500_000_000):
     spec = backend.spec
     steps = spec.clip_length // 2
     pixels = np.random.default_rng(seed).normal(size=(steps, spec.grid[0] * spec.grid[1], spec.patch_dim))
@@ -35,7 +35,7 @@ def make_window(backend, camera="gate", seed=0):
     made = [
         Step(
             i,
-            (i * 500_000_000, i * 500_000_000 + 250_000_000),
+            (i * step_ns, i * step_ns + step_ns // 2),
             FRAME_SIZE,
             "optical",
             tokens[i],
@@ -276,18 +276,34 @@ def test_yes_or_no_is_asked_once_per_evidence_and_is_no_part_of_the_dialogue(eng
     assert len(passes) == 1
 
 
-def test_the_rate_that_was_really_used_sets_the_positions_in_time(backend, windows, monkeypatch):
+def test_the_stamps_set_the_positions_in_time(backend, monkeypatch):
+    """Of a regular window, one at another rate, ones with jitter, and ones with pairs left out, also for a time."""
     seen, decode = [], backend.decode
     monkeypatch.setattr(backend, "decode", lambda e, p, c=None: (seen.append(p), decode(e, p, c))[1])
-    times = {}
-    for rate in (0.0, backend.spec.process_rate_hz, 0.5):
+
+    def times(window, rate=0.0):
         seen.clear()
-        engine = DialogueEngine(
-            backend, DialogueConfig(max_new_tokens=1), lambda *_: windows["gate", ""], process_rate_hz=rate
-        )
-        engine.ask("What is it?")
-        times[rate] = seen[0][0].max()
-    assert times[0.0] == times[backend.spec.process_rate_hz] < times[0.5]
+        DialogueEngine(
+            backend, DialogueConfig(max_new_tokens=1), lambda *_: window, process_rate_hz=rate
+        ).ask("What is it?")  # fmt: skip
+        head = len(backend.tokenizer.encode(chat.HEAD))
+        rows, columns = backend.spec.merged_grid
+        return (seen[0][0][head : head + 4 * rows * columns : rows * columns] - head).tolist()
+
+    def stamped(*starts_s):
+        window = make_window(backend)
+        steps = [
+            dataclasses.replace(step, stamps_ns=(round(s * 1e9), round(s * 1e9) + 250_000_000))
+            for step, s in zip(window.steps, starts_s, strict=True)
+        ]
+        return Window("gate", tuple(steps))
+
+    assert backend.spec.process_rate_hz * backend.spec.tokens_per_second == 8
+    assert times(make_window(backend)) == times(make_window(backend), 4.0) == [0, 1, 2, 3]
+    assert times(make_window(backend, step_ns=4 * 10**9), 0.5) == [0, 8, 16, 24]
+    assert times(stamped(7.0, 7.53, 7.97, 8.5)) == [0, 1, 2, 3]
+    assert times(stamped(7.0, 8.0, 9.0, 10.0)) == [0, 2, 4, 6]
+    assert times(stamped(7.0, 7.5, 9.5, 11.5)) == [0, 1, 5, 9]
 
 
 @pytest.mark.parametrize("check", [True, False])

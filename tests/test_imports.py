@@ -25,7 +25,7 @@ LAYERS = [
     "backends.base",
     "frames refinement grounding",
     "model backends",
-    "window regions tracking events generation dialogue evidence describer overlay report video",
+    "window regions tracking events generation dialogue evidence describer overlay report video load",
     "stream pipeline worker",
     "commands",
     "cli __main__",

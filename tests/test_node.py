@@ -274,6 +274,46 @@ def test_dropped_frames_are_reported(peer, watch, monkeypatch):
     held.set()
 
 
+def test_a_reduced_rate_is_reported_and_comes_back(peer, watch, monkeypatch):
+    node = watch(stream__max_halvings=1, stream__process_rate_hz=20.0, report_period_s=0.2)
+    reports = peer.listen(DiagnosticArray, "/diagnostics")
+    wait_for(lambda: node._worker is not None, "activation")
+    encode = node._pipeline.backend.encode
+    held = threading.Event()  # never set while the engine is to be slow
+
+    def slow(pixels):
+        held.wait(0.5)
+        return encode(pixels)
+
+    monkeypatch.setattr(node._pipeline.backend, "encode", slow)
+    sent = iter(range(10**6))
+
+    def reported(step):
+        if not reports or len(reports[-1].status) < 2:
+            return None
+        status = reports[-1].status[-1]
+        values = {pair.key: pair.value for pair in status.values}
+        return (status, values) if values["sampling step"] == step and values["frames received"] != "0" else None
+
+    def send_until_reduced():
+        if (
+            node._ports["camera"].received - node._pipeline.stats("camera").frames < 50
+            if node._pipeline.cameras
+            else True
+        ):
+            peer.send("camera/image_raw", image(100 + next(sent) / 20, 1))
+        return reported("1/2")
+
+    status, values = wait_for(send_until_reduced, "a reduced rate")
+    assert values["sampling rate (Hz)"] == "10"
+    assert status.level == DiagnosticStatus.WARN
+    assert status.message == "the model does not keep up: 1/2 of the frame pairs are looked at"
+    held.set()
+    status, values = wait_for(lambda: reported("1/1"), "the full rate")
+    assert values["sampling rate (Hz)"] == "20"
+    assert "does not keep up" not in status.message
+
+
 # The process
 
 

@@ -117,6 +117,120 @@ def test_a_faster_camera_is_sampled_at_the_rate(backend, calls):
     assert (stats.frames, stats.sampled, stats.steps, len(calls)) == (121, 17, 8, 8)
 
 
+# --- several cameras in one call of the engine ---
+
+
+def clip(camera, numbers):
+    return {camera: [frame(10 * ord(camera) + k, at=k * QUARTER, camera=camera) for k in numbers]}
+
+
+def test_cameras_together_give_what_each_gives_alone(backend, calls):
+    names = "abcdefgh"
+    together, alone = pipeline_of(backend, ALWAYS), pipeline_of(backend, ALWAYS)
+    got = {name: [] for name in names}
+    for k in range(0, 12, 2):
+        waiting = {name: found for each in names for name, found in clip(each, (k, k + 1)).items()}
+        for name, pushed in together.push_together(waiting).items():
+            assert pushed.error is None
+            got[name] += pushed.updates
+    assert [len(pixels) for pixels in calls] == [8] * 6, "one call for all cameras"
+    for name in names:
+        expected = [u for one in clip(name, range(12))[name] for u in alone.push(one)]
+        assert phases(got[name]) == phases(expected)
+        assert [u.window is not None for u in got[name]] == [u.window is not None for u in expected]
+        for left, right in zip(steps_of(got[name]), steps_of(expected), strict=True):
+            assert left.stamps_ns == right.stamps_ns
+            np.testing.assert_allclose(left.visual_tokens, right.visual_tokens, atol=1e-5)
+            np.testing.assert_allclose(left.class_maps, right.class_maps, atol=1e-5)
+            assert left.visual_tokens.base is None, "a step keeps no other camera's"
+
+
+def test_frames_are_read_up_to_the_first_pair_they_complete(backend, calls):
+    pipeline = pipeline_of(backend)
+    waiting = {name: iter(clip(name, range(count))[name]) for name, count in (("a", 5), ("b", 1), ("c", 0))}
+    pushed = pipeline.push_together(waiting)
+    assert [len(pushed[name].updates) for name in "abc"] == [1, 0, 0]
+    assert [len(list(rest)) for rest in waiting.values()] == [3, 0, 0]
+    assert [len(pixels) for pixels in calls] == [1]
+    assert pipeline.push_together({"b": clip("b", (1,))["b"]})["b"].updates[0].step is not None
+    assert pipeline.push_together({}) == {}
+
+
+@pytest.mark.parametrize("fault", ["engine", "numbers", "frame", "source"])
+def test_one_failing_camera_does_not_hurt_the_others(backend, monkeypatch, fault):
+    pipeline, encode = pipeline_of(backend), backend.encode
+    waiting = {name: clip(name, (0, 1))[name] for name in "abc"}
+    bad = pack_pair(*(resize(one.rgb, backend.spec) for one in waiting["b"]), backend.spec)
+
+    def broken(pixels):
+        hit = [bool((each == bad).all()) for each in pixels]
+        if fault == "engine" and any(hit):
+            raise RuntimeError("it chokes on this one")
+        tokens, maps = encode(pixels)
+        if fault == "numbers":
+            maps = np.where(np.reshape(hit, (-1, 1, 1, 1)), np.float32("nan"), maps)
+        return tokens, maps
+
+    def lost():
+        yield waiting["b"][0]
+        raise OSError("the source is gone")
+
+    monkeypatch.setattr(backend, "encode", broken)
+    given = dict(waiting)
+    if fault == "frame":
+        object.__setattr__(waiting["b"][1], "rgb", waiting["b"][1].rgb.astype(np.float32))
+    if fault == "source":
+        given["b"] = lost()
+    pushed = pipeline.push_together(given)
+    assert [type(pushed[name].error) for name in "abc"] == [
+        type(None),
+        {"engine": RuntimeError, "numbers": ModelError, "frame": FrameError, "source": OSError}[fault],
+        type(None),
+    ]
+    assert [len(steps_of(pushed[name].updates)) for name in "abc"] == [1, 0, 1]
+    assert [pipeline.stats(name).failures for name in "abc"] == [0, fault in ("engine", "numbers"), 0]
+    monkeypatch.setattr(backend, "encode", encode)
+    after = pipeline.push_together({name: clip(name, (2, 3))[name] for name in "abc"})
+    assert [len(steps_of(after[name].updates)) for name in "abc"] == [1, 1, 1]
+
+
+# --- a lower rate ---
+
+
+def test_at_a_lower_rate_the_pairs_that_are_looked_at_are_the_same(backend):
+    """Half of the rate is every second pair: its heat map is that of the full rate, and windows are as many pairs."""
+    full, half = pipeline_of(backend), pipeline_of(backend, max_halvings=1)
+    half.halve(1)
+    every, second = feed(full, range(32)), feed(half, range(32))
+    np.testing.assert_array_equal(heat_of(second), heat_of(every)[::2])
+    assert [s.stamps_ns for s in steps_of(second)] == [s.stamps_ns for s in steps_of(every)][::2]
+    windows = [u.window for u in second if u.window is not None]
+    assert [len(w.steps) for w in windows] == [4] * 5
+    assert windows[0].end_ns - windows[0].start_ns == 13 * QUARTER
+
+
+def test_events_and_windows_go_on_over_a_change_of_rate(backend):
+    pipeline = pipeline_of(backend, ALWAYS, max_halvings=2)
+    got = []
+    for k in range(64):
+        if k in (16, 40):
+            pipeline.halve({16: 2, 40: 0}[k])
+        got += pipeline.push(frame(k))
+    assert phases(got).count(Phase.START) == 1
+    assert Phase.END not in phases(got)
+    assert [u.window is not None for u in got] == [False] * 3 + [True] * (len(got) - 3)
+    starts = [s.stamps_ns[0] // QUARTER for s in steps_of(got)]
+    assert starts == [*range(0, 16, 2), 22, 30, 38, *range(40, 64, 2)]
+    assert all(s.stamps_ns[1] - s.stamps_ns[0] == QUARTER for s in steps_of(got))
+    assert pipeline.stats("cam").gaps == 0
+
+
+def test_a_camera_that_comes_later_has_the_lower_rate_too(backend):
+    pipeline = pipeline_of(backend, max_halvings=2)
+    pipeline.halve(2)
+    assert len(steps_of(feed(pipeline, range(32), camera="late"))) == 4
+
+
 # --- stated behaviours ---
 
 

@@ -63,6 +63,50 @@ def test_does_not_drift_over_days(rate):
         assert a_sampler.judge(at, SIZE) is (Arrival.TAKEN)
 
 
+def pairs_of(a_sampler, stamps):
+    pairs = PairBuilder()
+    return [
+        both
+        for stamp in stamps
+        if a_sampler.judge(stamp, SIZE, begins_pair=not pairs.waits).taken and (both := pairs.add(stamp))
+    ]
+
+
+@pytest.mark.parametrize("camera_hz", [4, 5, 15, 30])
+def test_at_a_lower_rate_whole_pairs_are_left_out(camera_hz):
+    """The frames of a pair stay as near as at the full rate; a pair begins in every second, fourth … time of one."""
+    stamps = [round(k * S / camera_hz) for k in range(40 * camera_hz)]
+    full = pairs_of(sampler(4.0), stamps)
+    for every in (2, 4):
+        lower = sampler(4.0)
+        lower.every = every
+        got = pairs_of(lower, stamps)
+        assert len(got) == len(full) // every
+        assert all(second - first <= S // 4 + S // camera_hz for first, second in got)
+        assert all(abs(first - n * every * S // 2) <= S // camera_hz for n, (first, _) in enumerate(got))
+
+
+def test_the_rate_may_change_at_any_time_and_comes_back():
+    a_sampler, pairs, taken_slots = sampler(4.0), PairBuilder(), []
+    for slot in range(40):
+        a_sampler.every = 1 if slot < 5 or slot >= 20 else 4
+        if a_sampler.judge(slot * S // 4, SIZE, begins_pair=not pairs.waits).taken:
+            taken_slots.append(slot)
+            pairs.add(slot)
+    # The pair that has begun at 4 is completed; the next ones begin 8 slots after those before, until the rate is back.
+    assert taken_slots == [0, 1, 2, 3, 4, 5, 12, 13, *range(20, 40)]
+
+
+@pytest.mark.parametrize(("stamp", "size"), [(100 * S, SIZE), (0, SIZE), (3 * S // 4, (1, 1))])
+def test_what_starts_anew_begins_a_pair_also_at_a_lower_rate(stamp, size):
+    a_sampler = sampler(4.0, reset_after_s=0.1)
+    a_sampler.every = 4
+    assert a_sampler.judge(S // 2, SIZE).taken
+    assert a_sampler.judge(stamp, size).starts_anew
+    assert a_sampler.judge(stamp + S // 4, size).taken
+    assert a_sampler.judge(stamp + S // 2, size, begins_pair=True) is Arrival.BETWEEN
+
+
 def test_takes_numpy_integers_without_overflow():
     a_sampler = sampler(30000 / 1001)
     base = np.int64(1_753_000_000) * S

@@ -9,6 +9,8 @@ behind the video. Training and every engine take it from here. Knows no engine.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from .errors import ConfigError
@@ -47,7 +49,13 @@ def question_text(question: str, first: bool) -> str:
 
 
 def mrope_positions(
-    before: int, grid: tuple[int, int, int], after: int, *, seconds_per_step: float, tokens_per_second: float
+    before: int,
+    grid: tuple[int, int, int],
+    after: int,
+    *,
+    seconds_per_step: float,
+    tokens_per_second: float,
+    numbers: Sequence[int] | None = None,
 ) -> np.ndarray:
     """Multimodal rotary positions of `before` text positions, one video, and `after` further positions.
 
@@ -56,6 +64,7 @@ def mrope_positions(
     text behind the video resumes at the largest position so far + 1. That is the original rule of Qwen2.5-VL; the library's
     own `get_rope_index` departs from it for video.
 
+    numbers: when each of the T' steps is, in units of seconds_per_step; 0, 1, 2 … where they follow each other evenly.
     Returns int64 [3, before + T' * rows * columns + after], axes (time, row, column).
     """
     steps, rows, columns = grid
@@ -63,7 +72,9 @@ def mrope_positions(
         raise ConfigError(
             f"positions need a video of at least 1 x 1 x 1 and no negative lengths, got {before}, {grid}, {after}"
         )
-    time = (np.arange(steps) * (seconds_per_step * tokens_per_second)).astype(np.int64)
+    time = (np.asarray(range(steps) if numbers is None else numbers) * (seconds_per_step * tokens_per_second)).astype(
+        np.int64
+    )
     video = np.stack(np.meshgrid(time, np.arange(rows), np.arange(columns), indexing="ij")).reshape(3, -1) + before
     resume = int(video.max()) + 1
     head = np.broadcast_to(np.arange(before), (3, before))

@@ -121,6 +121,13 @@ class StreamConfig(Validated):
         minimum=1,
         maximum=1000,
     )
+    max_halvings: int = option(
+        2,
+        "How often process_rate_hz may be halved while the model cannot keep up, by leaving out whole pairs of frames; "
+        "never so often that two pairs would begin more than max_gap_s apart. 0 keeps the rate.",
+        minimum=0,
+        maximum=4,
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -50,7 +50,8 @@ class DialogueEngine:
     evidence: `(camera, event_id) -> Window`, asked for every new session; it raises `QueryError` for what it does not
     know. It is called outside of the engine's lock, so that the evidence is that of the moment the question was put,
     and so that nothing that feeds it ever waits for an answer.
-    process_rate_hz: frames per second of the windows; 0 is the rate the model was trained at.
+    process_rate_hz: frames per second of the windows; 0 is the rate the model was trained at. Where a window's steps are
+    further apart, their positions in time are so too.
     config may be replaced while the engine runs; it is read at every question.
     """
 
@@ -244,12 +245,15 @@ class DialogueEngine:
         visual = np.concatenate([step.visual_tokens for step in window.steps])  # T' x [P/4, D] -> [T' * P/4, D]
         prompts = backend.anomaly_prompts(np.stack([step.class_maps for step in window.steps]))
         embeddings = np.concatenate([backend.embed(head), visual, backend.embed(tail), prompts])
+        # By the stamps, for pairs may have been left out between them; whole steps, for cameras stamp with jitter.
+        step_ns = self._seconds_per_step * 1e9
         positions = chat.mrope_positions(
             len(head),
             (len(window.steps), *backend.spec.merged_grid),
             len(tail) + len(prompts),
             seconds_per_step=self._seconds_per_step,
             tokens_per_second=backend.spec.tokens_per_second,
+            numbers=[round((step.stamps_ns[0] - window.start_ns) / step_ns) for step in window.steps],
         )
         return Context(backend, embeddings.astype(np.float32, copy=False), positions)
 

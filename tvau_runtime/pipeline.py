@@ -8,6 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import numpy as np
 
 from .backends import open_backend
 from .backends.base import Backend
@@ -16,10 +21,10 @@ from .dialogue import DialogueEngine
 from .errors import FrameError, QueryError
 from .evidence import EvidenceStore
 from .prompts import Prompts
-from .stream import CameraStream, Geometry, StreamStats, Update
+from .stream import CameraStream, Geometry, Pair, StreamStats, Update, allowed_halvings
 from .types import AnomalyEvent, Answer, Frame, Window
 
-__all__ = ["Pipeline", "StreamStats", "Update", "open_pipeline"]
+__all__ = ["Pipeline", "Pushed", "StreamStats", "Update", "open_pipeline"]
 
 
 def open_pipeline(config: PipelineConfig | None = None) -> Pipeline:
@@ -33,6 +38,14 @@ def open_pipeline(config: PipelineConfig | None = None) -> Pipeline:
         raise
 
 
+@dataclass
+class Pushed:
+    """What became of the frames of one camera among several: what `push` would have given, and what it would have raised."""
+
+    updates: list[Update]
+    error: Exception | None = None
+
+
 class Pipeline:
     """The cameras' streams and the dialogue over their evidence, on one opened model, which it closes.
 
@@ -43,13 +56,16 @@ class Pipeline:
         self.backend = backend
         self.config = config or PipelineConfig()
         stream, spec = self.config.stream, backend.spec
+        rate_hz = stream.process_rate_hz or spec.process_rate_hz
         self.geometry = Geometry(
-            process_rate_hz=stream.process_rate_hz or spec.process_rate_hz,
+            process_rate_hz=rate_hz,
             clip_length=stream.clip_length or spec.clip_length,
             stride=stream.stride,
             max_gap_s=stream.max_gap_s,
             reset_after_s=stream.reset_after_s,
+            most_halvings=allowed_halvings(stream.max_halvings, rate_hz, stream.max_gap_s),
         )
+        self._halvings = 0
         self._evidence = EvidenceStore()
         self._streams: dict[str, CameraStream] = {}
         self._closed = False
@@ -66,13 +82,53 @@ class Pipeline:
         some ended for another reason. Frames that come late or twice give nothing and are counted in `stats`. Raises
         what the engine raises (`TvauError` where it is on purpose); the camera's stream then goes on with a new window.
         """
+        pushed = self.push_together({frame.camera: (frame,)})[frame.camera]
+        if pushed.error is not None:
+            raise pushed.error
+        return pushed.updates
+
+    def push_together(self, waiting: Mapping[str, Iterable[Frame]]) -> dict[str, Pushed]:
+        """One temporal patch of each of several cameras, all encoded in one call.
+
+        waiting: by camera, its frames in order; they are read only as far as the first pair that they complete. A camera's
+        error is in its result and costs the others nothing: where encoding all together fails, each is encoded alone.
+        Raises `FrameError` for a new camera once the pipeline is closed.
+        """
+        results = {camera: Pushed([]) for camera in waiting}
+        pairs: dict[str, Pair] = {}
+        with ExitStack() as held:
+            streams = {camera: self._open_stream(camera) for camera in waiting}
+            for camera in sorted(streams):  # always in one order, so that two threads never wait for each other
+                held.enter_context(streams[camera].lock)
+                try:
+                    for frame in waiting[camera]:
+                        updates, pair = streams[camera].take(frame)
+                        results[camera].updates += updates
+                        if pair is not None:
+                            pairs[camera] = pair
+                            break
+                except Exception as error:
+                    results[camera].error = error
+            for camera, outputs in self._encode(pairs).items():
+                try:
+                    if isinstance(outputs, Exception):
+                        raise outputs
+                    results[camera].updates.append(streams[camera].complete(pairs[camera], *outputs))
+                except Exception as error:
+                    streams[camera].fail()
+                    results[camera].error = error
+        return results
+
+    def halve(self, times: int) -> None:
+        """Lowers the sampling rate of all cameras to process_rate_hz / 2**times, or brings it back with 0.
+
+        Of every 2**times pairs one is looked at. Neither windows nor events are disturbed: the steps of a window are then
+        further apart, as their stamps and the language model's positions in time say.
+        """
         with self._lock:
-            stream = self._streams.get(frame.camera)
-            if stream is None:
-                if self._closed:
-                    raise FrameError("the pipeline is closed; open a new one")
-                stream = self._streams[frame.camera] = self._new_stream(frame.camera)
-        return stream.push(frame)
+            self._halvings = times
+        for stream in self._all():
+            stream.halve(times)
 
     def tick(self, camera: str, now_ns: int) -> list[Update]:
         """Tells a camera's stream the time (on the clock of its stamps), so that events end also without frames."""
@@ -178,6 +234,30 @@ class Pipeline:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _encode(self, pairs: dict[str, Pair]) -> dict[str, tuple[np.ndarray, np.ndarray] | Exception]:
+        """Visual tokens [P/4, D] and H_c [2, gh, gw] of each camera's pair, or what the engine raised for it alone."""
+        if not pairs:
+            return {}
+        try:
+            tokens, class_maps = self.backend.encode(np.stack([pair.pixels for pair in pairs.values()]))
+        except Exception as error:
+            if len(pairs) == 1:
+                return dict.fromkeys(pairs, error)
+            return {camera: self._encode({camera: pair})[camera] for camera, pair in pairs.items()}
+        if len(pairs) > 1:  # steps outlive the batch, and should not keep all of it
+            tokens, class_maps = list(map(np.copy, tokens)), list(map(np.copy, class_maps))
+        return dict(zip(pairs, zip(tokens, class_maps, strict=True), strict=True))
+
+    def _open_stream(self, camera: str) -> CameraStream:
+        with self._lock:
+            stream = self._streams.get(camera)
+            if stream is None:
+                if self._closed:
+                    raise FrameError("the pipeline is closed; open a new one")
+                stream = self._streams[camera] = self._new_stream(camera)
+                stream.halve(self._halvings)
+            return stream
 
     def _new_stream(self, camera: str) -> CameraStream:
         return CameraStream(camera, self.backend, self.geometry, self.config.events, self._evidence)

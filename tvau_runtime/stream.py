@@ -22,7 +22,7 @@ from .frames import pack_pair, resize
 from .types import AnomalyEvent, Frame, Heatmap, Phase, Step, Window
 from .window import NS_PER_S, Arrival, FrameSampler, PairBuilder, SlidingWindow
 
-__all__ = ["CameraStream", "Geometry", "StreamStats", "Update", "heatmap_of"]
+__all__ = ["CameraStream", "Geometry", "Pair", "StreamStats", "Update", "allowed_halvings", "heatmap_of"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,25 @@ class Geometry:
     stride: int
     max_gap_s: float
     reset_after_s: float
+    most_halvings: int
+    """How often the rate may be halved; see `allowed_halvings`."""
+
+    def rate_hz(self, halvings: int) -> float:
+        """Frames per second that are looked at, at most, after so many halvings."""
+        return self.process_rate_hz / 2**halvings
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """Two sampled frames on their way through the engine."""
+
+    pixels: np.ndarray
+    """float32 [P, patch_dim]"""
+    stamps_ns: tuple[int, int]
+    frame: Frame
+    """The later of the two."""
+    began: float
+    """When that came (`time.perf_counter`)."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -91,6 +110,11 @@ _COUNTED = {
 }
 
 
+def allowed_halvings(wanted: int, process_rate_hz: float, max_gap_s: float) -> int:
+    """As many of the wanted halvings of the rate as leave the beginnings of two pairs no further apart than max_gap_s."""
+    return max(n for n in range(wanted + 1) if n == 0 or 2 * 2**n / process_rate_hz <= max_gap_s)
+
+
 def heatmap_of(class_maps: np.ndarray) -> Heatmap:
     """H (eqs. 7-8): the abnormal part of the softmax over the classes of H_c [2, gh, gw].
 
@@ -107,7 +131,11 @@ def heatmap_of(class_maps: np.ndarray) -> Heatmap:
 
 
 class CameraStream:
-    """All state of one camera. Calls from several threads are served one by one; reading never waits for the model."""
+    """All state of one camera. Reading never waits for the model.
+
+    Whoever pushes holds `lock` from the first frame until `complete` or `fail` has been called for the pair that `take`
+    gave; the other calls take it themselves. So pushes from several threads are served one by one.
+    """
 
     def __init__(
         self, camera: str, backend: Backend, geometry: Geometry, events: EventConfig, evidence: EvidenceStore
@@ -128,35 +156,41 @@ class CameraStream:
         self._windows = SlidingWindow(camera, geometry.clip_length, geometry.stride)
         self._around_peak: dict[int, Window] = {}  # by track key
         self._closed = False
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
 
     @property
     def steps_held(self) -> int:
         """Steps of the window that is being filled or slid."""
         return len(self._windows)
 
-    def push(self, frame: Frame) -> list[Update]:
-        """Takes in one frame. Raises what the engine raises; the stream then goes on with a new window."""
+    def take(self, frame: Frame) -> tuple[list[Update], Pair | None]:
+        """Takes in one frame: what ends because of it, and the pair that it completes. `lock` must be held."""
         began = time.perf_counter()
-        with self._lock:
-            if self._closed:
-                raise FrameError("the pipeline is closed; open a new one")
-            arrival = self._sampler.judge(frame.stamp_ns, frame.size)
-            self._count(arrival, frame)
-            updates = self._start_anew() if arrival.starts_anew else []
-            if not arrival.taken:
-                return updates
-            pair = self._pairs.add((resize(frame.rgb, self._backend.spec), int(frame.stamp_ns)))
-            if pair is not None:
-                updates.append(self._step(*pair, frame, began))
-            return updates
+        if self._closed:
+            raise FrameError("the pipeline is closed; open a new one")
+        arrival = self._sampler.judge(frame.stamp_ns, frame.size, begins_pair=not self._pairs.waits)
+        self._count(arrival, frame)
+        updates = self._start_anew() if arrival.starts_anew else []
+        if not arrival.taken:
+            return updates, None
+        spec = self._backend.spec
+        both = self._pairs.add((resize(frame.rgb, spec), int(frame.stamp_ns)))
+        if both is None:
+            return updates, None
+        (first, first_ns), (second, second_ns) = both
+        return updates, Pair(pack_pair(first, second, spec), (first_ns, second_ns), frame, began)
+
+    def halve(self, times: int) -> None:
+        """From now on one pair in 2**times is looked at. The window goes on."""
+        with self.lock:
+            self._sampler.every = 2**times
 
     def tick(self, now_ns: int) -> list[Update]:
         """Tells the stream the time when no frame comes. now_ns: on the clock of the frames' stamps.
 
         Ends what has been cold for long enough, and after `max_gap_s` without a frame everything.
         """
-        with self._lock:
+        with self.lock:
             last_ns = self._sampler.last_taken_ns
             if last_ns is None:
                 return []
@@ -169,7 +203,7 @@ class CameraStream:
 
         A next frame starts anew, whatever its stamp.
         """
-        with self._lock:
+        with self.lock:
             self._sampler.reset()
             return self._start_anew()
 
@@ -181,32 +215,32 @@ class CameraStream:
 
     def close(self) -> None:
         """Waits for the step in progress; every later frame raises `FrameError`."""
-        with self._lock:
+        with self.lock:
             self._closed = True
 
-    def _step(
-        self, first: tuple[np.ndarray, int], second: tuple[np.ndarray, int], frame: Frame, began: float
-    ) -> Update:
-        pixels = pack_pair(first[0], second[0], self._backend.spec)
-        try:
-            tokens, class_maps = self._backend.encode(pixels[None])
-            heatmap = heatmap_of(class_maps[0])
-        except Exception:
-            self._windows.clear()  # a window is of consecutive steps
-            self.stats = dataclasses.replace(self.stats, failures=self.stats.failures + 1)
-            raise
+    def fail(self) -> None:
+        """The engine failed on the pair: the next window starts anew, for it is of consecutive steps."""
+        self._windows.clear()
+        self.stats = dataclasses.replace(self.stats, failures=self.stats.failures + 1)
+
+    def complete(self, pair: Pair, tokens: np.ndarray, class_maps: np.ndarray) -> Update:
+        """Makes a pair's step of what the engine gave: visual tokens [P/4, D] and H_c [2, gh, gw].
+
+        Raises `ModelError` where these are not numbers.
+        """
+        heatmap, frame = heatmap_of(class_maps), pair.frame
         step = Step(
             index=self.stats.steps,
-            stamps_ns=(first[1], second[1]),
+            stamps_ns=pair.stamps_ns,
             frame_size=frame.size,
             frame_id=frame.frame_id,
-            visual_tokens=tokens[0],
-            class_maps=class_maps[0],
+            visual_tokens=tokens,
+            class_maps=class_maps,
             heatmap=heatmap,
         )
         window = self._windows.add(step)
         self.latest = window or self.latest
-        events = self.detector.update(heatmap.values, second[1], frame.size, frame.frame_id)
+        events = self.detector.update(heatmap.values, pair.stamps_ns[1], frame.size, frame.frame_id)
         self._keep_evidence()
         stats = self.stats
         self.stats = dataclasses.replace(
@@ -214,7 +248,7 @@ class CameraStream:
             steps=stats.steps + 1,
             windows=stats.windows + (window is not None),
             events=stats.events + sum(event.phase is Phase.START for event in events),
-            step_s=time.perf_counter() - began,
+            step_s=time.perf_counter() - pair.began,
             score=heatmap.score,
         )
         return Update(

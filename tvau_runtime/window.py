@@ -6,6 +6,7 @@ All arithmetic on time is in whole nanoseconds and exact fractions, so that noth
 |---------------------------------------------------------|-------------------------------------|-------------|
 | the first frame of a sampling slot                      | it is taken                         | `TAKEN`     |
 | another frame of the same slot                          | ignored: sampling                   | `BETWEEN`   |
+| a frame of a pair that is left out to save load         | ignored: sampling                   | `BETWEEN`   |
 | a stamp before the last one by less than reset_after_s  | ignored: a late frame               | `LATE`      |
 | the same stamp again                                    | ignored                             | `REPEATED`  |
 | a stamp before the last one by reset_after_s or more    | taken; pair and window start anew   | `RESTARTED` |
@@ -13,7 +14,9 @@ All arithmetic on time is in whole nanoseconds and exact fractions, so that noth
 | silence of more than max_gap_s since the last one taken | taken; pair and window start anew   | `GAP`       |
 
 Where pair and window start anew, the sampling slots are counted from that frame on, and whoever owns the events ends
-them. Knows no pixels, no model and no clock.
+them. At a lower rate whole pairs are left out: the two frames of a pair stay as near to each other as the model was
+trained to see them, and so a movement looks as fast as it is. Windows go on over a change of rate; how far apart their
+steps are is in the stamps. Knows no pixels, no model and no clock.
 """
 
 from __future__ import annotations
@@ -59,9 +62,13 @@ class Arrival(Enum):
 class FrameSampler:
     """Decides frame by frame, by stamp alone, which are looked at.
 
-    Slot n begins n / rate_hz after the first frame; the first frame that comes in a slot is taken. Raises `ConfigError`
-    for a rate that is not above 0, and for a max_gap_s that every pair of neighbouring samples would exceed.
+    Slot n begins n / rate_hz after the first frame; the first frame that comes in a slot is taken. A pair begins at the
+    earliest 2 * `every` slots after the one before it began, so that with `every` > 1 pairs are left out. Raises
+    `ConfigError` for a rate that is not above 0, and for a max_gap_s that every pair of neighbouring samples would exceed.
     """
+
+    every = 1
+    """One pair in how many is looked at. May be changed at any time."""
 
     def __init__(self, rate_hz: float, *, max_gap_s: float, reset_after_s: float) -> None:
         self._rate = Fraction(rate_hz).limit_denominator(10**9)
@@ -79,7 +86,7 @@ class FrameSampler:
     def reset(self) -> None:
         """Forgets all stamps; the next frame is taken as the first."""
         self._origin_ns = self._last_ns = self._last_taken_ns = 0
-        self._slot = -1
+        self._slot = self._pair_slot = -1  # of the last frame taken, and where the last pair began
         self._size: tuple[int, int] | None = None
 
     @property
@@ -87,19 +94,24 @@ class FrameSampler:
         """The stamp of the last frame taken; None before the first."""
         return None if self._slot < 0 else self._last_taken_ns
 
-    def judge(self, stamp_ns: int, size: tuple[int, int]) -> Arrival:
-        """What to do with a frame of this stamp and (height, width)."""
+    def judge(self, stamp_ns: int, size: tuple[int, int], *, begins_pair: bool = False) -> Arrival:
+        """What to do with a frame of this stamp and (height, width). begins_pair: no first frame waits for its second."""
         stamp_ns = int(stamp_ns)  # a NumPy integer would overflow below
         arrival = self._compare(stamp_ns, size)
         if arrival in (Arrival.LATE, Arrival.REPEATED):
             return arrival
-        if arrival.starts_anew or self._slot < 0:
+        anew = arrival.starts_anew or self._slot < 0
+        if anew:
             self._origin_ns = stamp_ns
             self._slot = -1
         self._last_ns, self._size = stamp_ns, size
         slot = int((stamp_ns - self._origin_ns) * self._rate / NS_PER_S + EARLY)
         if slot <= self._slot:
             return Arrival.BETWEEN
+        if begins_pair or anew:
+            if self.every > 1 and not anew and slot < self._pair_slot + 2 * self.every:
+                return Arrival.BETWEEN
+            self._pair_slot = slot
         self._slot, self._last_taken_ns = slot, stamp_ns
         return arrival
 
@@ -121,6 +133,11 @@ class PairBuilder(Generic[T]):
 
     def __init__(self) -> None:
         self._first: list[T] = []
+
+    @property
+    def waits(self) -> bool:
+        """Whether a first frame waits for its second."""
+        return bool(self._first)
 
     def add(self, item: T) -> tuple[T, T] | None:
         """The pair that this item completes, or None for the first of a pair."""

@@ -1,7 +1,8 @@
 """Runs a pipeline for live cameras: frames are handed in and forgotten, updates come back through a callback.
 
-One thread runs the model and serves the cameras in turn. Each camera has a queue of bounded length; when it is full,
-the oldest frame is dropped and counted, so that what is published is always about now. A second thread has events
+One thread runs the model. Whatever cameras have a frame pair waiting, their pairs are encoded in one call. Each camera has
+a queue of bounded length; when it is full, the oldest frame is dropped and counted, so that what is published is always
+about now. When the model does not keep up, the sampling rate of all cameras falls in steps (`load`). A second thread has events
 described, and windows read ahead of questions, so that the language model never holds the stream up. Knows no ROS, no files
 and no devices.
 """
@@ -13,14 +14,15 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from .describer import EventDescriber
 from .errors import QueryError, TvauError
-from .pipeline import Pipeline, Update
+from .load import LoadGauge
+from .pipeline import Pipeline, Pushed, Update
 from .types import AnomalyEvent, Frame
 
 __all__ = ["StreamWorker", "WorkerStats"]
@@ -50,6 +52,10 @@ class WorkerStats:
     """Frames that the pipeline refused, callbacks that raised, and windows that could not be read ahead."""
     latency_p50_s: float = 0.0
     latency_p95_s: float = 0.0
+    halvings: int = 0
+    """How often the sampling rate is halved at present, because the model does not keep up."""
+    sampling_hz: float = 0.0
+    """Frames per second that are looked at, at most, at present."""
 
 
 class _Camera:
@@ -61,6 +67,8 @@ class _Camera:
         self.queue_size = queue_size
         self.counts = WorkerStats()
         self.latencies: deque[float] = deque(maxlen=LATENCIES)
+        self.taken = 0.0
+        """When the last frame came that was taken off the queue."""
         self.last_came: float | None = None
         """When the last processed frame came; None before the first, and once the camera has stopped."""
 
@@ -94,10 +102,11 @@ class StreamWorker:
         self._pipeline = pipeline
         self._on_update = on_update
         self._cameras: dict[str, _Camera] = {}
-        self._served = ""
-        """The camera whose turn was last."""
         self._resets: list[str] = []
         self._busy = self._closing = False
+        self._load = LoadGauge(
+            pipeline.geometry.process_rate_hz, pipeline.geometry.most_halvings, now_s=time.monotonic()
+        )
         self._changed = threading.Condition()
         self._order = threading.RLock()  # one update at a time, from either thread
         self._describer = EventDescriber(pipeline.describe, self._tell_described, self._order)
@@ -170,7 +179,14 @@ class StreamWorker:
             state = self._cameras[self._known(camera)]
             counts, queued, latencies = state.counts, len(state.queue), list(state.latencies)
         p50, p95 = np.percentile(latencies, (50, 95)) if latencies else (0.0, 0.0)
-        return dataclasses.replace(counts, queued=queued, latency_p50_s=float(p50), latency_p95_s=float(p95))
+        return dataclasses.replace(
+            counts,
+            queued=queued,
+            latency_p50_s=float(p50),
+            latency_p95_s=float(p95),
+            halvings=self._load.halvings,
+            sampling_hz=self._pipeline.geometry.rate_hz(self._load.halvings),
+        )
 
     def __enter__(self) -> StreamWorker:
         return self
@@ -188,53 +204,80 @@ class StreamWorker:
         return not (self._busy or self._resets or any(camera.queue for camera in self._cameras.values()))
 
     def _run(self) -> None:
-        next_look = 0.0
+        next_look, idle_s = 0.0, 0.0
         while True:
             with self._changed:
                 self._busy = False
                 self._changed.notify_all()
+                began = time.monotonic()
                 self._changed.wait_for(
                     lambda: self._closing or self._resets or any(c.queue for c in self._cameras.values()), IDLE_S
                 )
+                idle_s += time.monotonic() - began
                 if self._closing:
                     break
                 self._busy = True
                 resets, self._resets = self._resets, []
-                name, frame, came = self._next()
+                names = [name for name, camera in self._cameras.items() if camera.queue]
             for camera in resets:
                 self._end(camera, self._pipeline.reset)
-            if frame is not None:
-                self._process(name, frame, came)
+            if names:
+                self._process(names)
             if time.monotonic() >= next_look:
                 self._look_for_stopped()
                 next_look = time.monotonic() + IDLE_S
+            if self._load.look(time.monotonic(), idle_s):
+                self._set_rate()
         for camera in self.cameras:
             self._end(camera, self._pipeline.flush)
+        self._pipeline.halve(0)  # it may go on without this worker
 
-    def _next(self) -> tuple[str, Frame | None, float]:
-        """The first frame of the next camera in turn that has one."""
-        names = list(self._cameras)
-        after = names.index(self._served) + 1 if self._served in names else 0
-        for name in names[after:] + names[:after]:
-            if self._cameras[name].queue:
-                self._served = name
-                return (name, *self._cameras[name].queue.popleft())
-        return "", None, 0.0
+    def _set_rate(self) -> None:
+        halvings = self._load.halvings
+        self._pipeline.halve(halvings)
+        geometry = self._pipeline.geometry
+        log.log(
+            logging.WARNING if halvings else logging.INFO,
+            "the sampling rate is now %g of %g frames per second and camera: the model %s",
+            geometry.rate_hz(halvings),
+            geometry.process_rate_hz,
+            "does not keep up" if halvings else "keeps up again",
+        )
 
-    def _process(self, name: str, frame: Frame, came: float) -> None:
+    def _waiting(self, name: str) -> Iterator[Frame]:
+        """The frames that a camera's queue holds now, each taken off it when it is asked for."""
+        camera = self._cameras[name]
+        for _ in range(len(camera.queue)):
+            with self._changed:
+                if not camera.queue or name in self._resets:
+                    return
+                frame, camera.taken = camera.queue.popleft()
+            yield frame
+
+    def _process(self, names: list[str]) -> None:
         try:
-            updates = self._pipeline.push(frame)
-        except Exception as error:
-            self._failed(name, "a frame was skipped", error)
+            pushed = self._pipeline.push_together({name: self._waiting(name) for name in names})
+        except Exception as error:  # nothing of a single camera's: the pipeline is closed, or defect
+            for name in names:
+                with self._changed:
+                    self._cameras[name].drop_all()
+                self._failed(name, "its frames were skipped", error)
             return
-        for update in updates:
+        for name, result in pushed.items():
+            self._tell(name, result)
+
+    def _tell(self, name: str, result: Pushed) -> None:
+        for update in result.updates:
             self._deliver(update)
+        if result.error is not None:
+            self._failed(name, "a frame was skipped", result.error)
+            return
         with self._changed:
             camera = self._cameras[name]
-            camera.last_came = came
-            if any(update.step is not None for update in updates):
-                camera.latencies.append(time.monotonic() - came)
-        if self._pipeline.config.dialogue.prefill and any(update.window is not None for update in updates):
+            camera.last_came = camera.taken
+            if any(update.step is not None for update in result.updates):
+                camera.latencies.append(time.monotonic() - camera.taken)
+        if self._pipeline.config.dialogue.prefill and any(update.window is not None for update in result.updates):
             self._describer.when_idle(name, self._read_ahead)
 
     def _read_ahead(self, name: str) -> None:

@@ -43,7 +43,8 @@ def node_status(node: str, state: str, problem: str, facts: dict[str, Any]) -> D
 
 
 def camera_status(node: str, report: CameraReport, patience_s: float) -> DiagnosticStatus:
-    """OK, or WARN where no frame comes for `patience_s` (0: ever), or frames were bad or dropped since the last report."""
+    """OK, or WARN where no frame comes for `patience_s` (0: ever), frames were bad or dropped since the last report, or the
+    sampling rate is reduced."""
     level, message = DiagnosticStatus.OK, f"{report.frame_rate_hz:.1f} frames/s"
     if patience_s and report.silent_s >= patience_s:
         level, message = DiagnosticStatus.WARN, f"no frame on {report.topic} for {report.silent_s:.0f} s"
@@ -52,6 +53,9 @@ def camera_status(node: str, report: CameraReport, patience_s: float) -> Diagnos
     elif report.newly_dropped:
         level = DiagnosticStatus.WARN
         message = f"the model is slower than the camera: {report.newly_dropped} frames dropped"
+    elif report.worker.halvings:
+        level = DiagnosticStatus.WARN
+        message = f"the model does not keep up: 1/{2**report.worker.halvings} of the frame pairs are looked at"
     stream, worker = report.stream, report.worker
     facts = {
         "topic": report.topic,
@@ -59,6 +63,8 @@ def camera_status(node: str, report: CameraReport, patience_s: float) -> Diagnos
         "frames received": report.received,
         "bad frames": report.bad,
         "sampled frames": stream.sampled,
+        "sampling rate (Hz)": f"{worker.sampling_hz:g}",
+        "sampling step": f"1/{2**worker.halvings}",
         "dropped frames": worker.dropped,
         "cleared frames": worker.cleared,
         "failed frames": worker.failed,

@@ -11,6 +11,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -246,6 +247,8 @@ class TvauNode(LifecycleNode):
         if worker and port.name in worker.cameras:
             self._frames[port.name] = worker.stats(port.name)
         frames = self._frames.get(port.name, WorkerStats())
+        if worker is None:  # its counts stay, its rate does not
+            frames = replace(frames, halvings=0, sampling_hz=0.0)
         received, bad, dropped = self._seen.get(port.name, (0, 0, 0))
         self._seen[port.name] = (port.received, port.bad, frames.dropped)
         return CameraReport(
