@@ -1,5 +1,7 @@
 """What the tests of the stream share: frames of a 4 Hz camera, and pipelines on the real engine with random weights."""
 
+import time
+
 import numpy as np
 
 from tvau_runtime import DialogueConfig, EngineConfig, EventConfig, Frame, Pipeline, PipelineConfig, StreamConfig
@@ -10,6 +12,10 @@ QUARTER = S // 4  # the checkpoint's rate is 4 Hz, its clip 8 frames
 ALWAYS = EventConfig(on_threshold=0.0, off_threshold=0.0, min_duration_s=0.0, update_period_s=0.0)
 """Random weights are warm everywhere: with this, one event begins with the stream."""
 NEVER = EventConfig(on_threshold=1.0, off_threshold=1.0)
+
+
+PATIENCE_S = 30.0
+"""How long anything may take that has to happen."""
 
 
 def open_tiny(directory):
@@ -49,3 +55,10 @@ def events_of(updates):
 
 def phases(updates):
     return [event.phase for event in events_of(updates)]
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.002)
