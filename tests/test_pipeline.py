@@ -1,6 +1,7 @@
 """The stream on the real engine with random weights: streamed equals whole, and what happens when it goes wrong."""
 
 import dataclasses
+from collections.abc import Iterable
 
 import numpy as np
 import pytest
@@ -160,7 +161,8 @@ def test_frames_are_read_up_to_the_first_pair_they_complete(backend, calls):
 def test_one_failing_camera_does_not_hurt_the_others(backend, monkeypatch, fault):
     pipeline, encode = pipeline_of(backend), backend.encode
     waiting = {name: clip(name, (0, 1))[name] for name in "abc"}
-    bad = pack_pair(*(resize(one.rgb, backend.spec) for one in waiting["b"]), backend.spec)
+    first, second = (resize(one.rgb, backend.spec) for one in waiting["b"])
+    bad = pack_pair(first, second, backend.spec)
 
     def broken(pixels):
         hit = [bool((each == bad).all()) for each in pixels]
@@ -176,7 +178,7 @@ def test_one_failing_camera_does_not_hurt_the_others(backend, monkeypatch, fault
         raise OSError("the source is gone")
 
     monkeypatch.setattr(backend, "encode", broken)
-    given = dict(waiting)
+    given: dict[str, Iterable[Frame]] = dict(waiting)
     if fault == "frame":
         object.__setattr__(waiting["b"][1], "rgb", waiting["b"][1].rgb.astype(np.float32))
     if fault == "source":
