@@ -4,6 +4,7 @@
 PYTHON ?= python3
 OUT ?= out/demo
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 
 RUN = $(PYTHON) ros2_ws/setup_workspace.py
 RUN_TEST = $(RUN) --with test --
@@ -33,8 +34,8 @@ format:  ## let ruff format the code
 	@$(RUN_TEST) ruff check --fix .
 	@$(RUN_TEST) ruff format .
 
-bench:  ## cost of a stream against encoding every window anew
-	@$(RUN_TEST) python benchmarks/stream.py
+bench:  ## all benchmarks: tables, and figures in out/benchmarks.json; BENCH_ARGS go to benchmarks/run.py
+	@$(RUN_TEST) python benchmarks/run.py $(BENCH_ARGS)
 
 clean:  ## remove the environment and everything built
 	rm -rf .venv .venv-* build dist *.egg-info ros2_ws/build ros2_ws/install ros2_ws/log .pytest_cache .ruff_cache

@@ -92,7 +92,7 @@ setup(
         "export": EXPORT,
         "gpu": ["onnxruntime-gpu", "tensorrt"],
         "ros": ROS,
-        "test": [*EXPORT, "pillow", "pyright[nodejs]", "pytest", "ruff", "scikit-learn"],
+        "test": [*EXPORT, "pillow", "psutil", "pyright[nodejs]", "pytest", "ruff", "scikit-learn"],
     },
     # The executables are named so that they can also stand in an environment's bin folder, where pip puts them.
     entry_points={

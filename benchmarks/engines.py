@@ -1,126 +1,83 @@
-"""The engines side by side on one model: plain transformers, ours on torch, ours on exported graphs.
+"""The engines side by side on one greedy token behind a window's prompt: plain transformers, our torch engine, onnxruntime.
 
-Vision is one frame pair from packed pixels to visual tokens; ours also make the heat map. Language is one greedy token behind a
-window's prompt. All run in turn in one process, and every figure stands as a ratio to transformers in the same run.
+All run in turn in one process. What they cost on a frame pair, `vision.py` measures.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import platform
-import statistics
 import sys
-import time
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common import Skipped, command, export_of, prepare, ratios, spread, table, timed
 
 from tvau_runtime.backends import find_model, open_backend
-from tvau_runtime.backends.base import Backend
 from tvau_runtime.config import EngineConfig
-from tvau_runtime.errors import TvauError
 
-EXAMPLE = """\
-example:
-  python export/to_onnx.py --out out/onnx && python benchmarks/engines.py --export out/onnx --json out/engines.json
-"""
+__all__ = ["run"]
+
 PREFIX = 160
 """Positions in the cache before the timed token."""
+ROUNDS = 60
 
 
-def main() -> int:
-    """Runs the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--model", default="tvau-tiny", help="checkpoint: embedded name or directory")
-    parser.add_argument("--export", required=True, metavar="DIR", help="the graphs made of it by export/to_onnx.py")
-    parser.add_argument("--repeats", type=int, default=60, help="timings per figure; the median counts (default: 60)")
-    parser.add_argument("--json", type=Path, help="also write the figures there")
-    options = parser.parse_args()
-    try:
-        result = measure(options.model, options.export, options.repeats)
-    except TvauError as error:
-        print(f"engines: {error}", file=sys.stderr)
-        return 2
-    for task, row in result["ms"].items():
-        base = row["transformers"]
-        for name, value in row.items():
-            print(f"{task:<9} {name:<14} {value:>8.2f} ms {base / value:>6.2f} x transformers")
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    return 0
-
-
-def measure(model: str, export: str, repeats: int) -> dict:
-    """Medians in milliseconds, by task and engine."""
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Milliseconds per token, by engine."""
     import torch
     from transformers import DynamicCache
 
     from tvau_runtime.model import checkpoint
 
-    loaded, _, _ = checkpoint.load(find_model(model))
-    engines = {
-        name: open_backend(EngineConfig(model=at, device="cpu")) for name, at in (("torch", model), ("onnx", export))
-    }
-    spec, rng = engines["torch"].spec, np.random.default_rng(0)
-    rows, columns = spec.grid
-    pixels = rng.normal(size=(1, rows * columns, spec.patch_dim)).astype(np.float32)
-    grid = torch.tensor([[1, rows, columns]])
-    tower, backbone = loaded.backbone.model.model.visual, loaded.backbone
+    prepare(options)
+    loaded, _, _ = checkpoint.load(find_model(options.model))
+    backbone, reasons = loaded.backbone, {}
+    engines = {"our torch": open_backend(EngineConfig(model=options.model, threads=options.threads, device="cpu"))}
+    spec = engines["our torch"].spec
+    try:
+        at = export_of(options, [spec.image_size])[spec.image_size]
+        engines["onnxruntime"] = open_backend(EngineConfig(model=str(at), threads=options.threads, device="cpu"))
+    except (Skipped, KeyError) as reason:
+        reasons["onnxruntime"] = str(reason)
 
-    @torch.inference_mode()
-    def plain_vision() -> None:
-        tower(torch.from_numpy(pixels[0]), grid_thw=grid)
-
-    prefix = rng.normal(size=(PREFIX, spec.text_dim)).astype(np.float32) * 0.1
+    prefix = np.random.default_rng(0).normal(size=(PREFIX, spec.text_dim)).astype(np.float32) * 0.1
     positions = np.ascontiguousarray(np.broadcast_to(np.arange(PREFIX), (3, PREFIX)))
     token, after = prefix[:1], np.full((3, 1), PREFIX)
 
     @torch.inference_mode()
-    def plain_cache() -> Any:
-        cache = DynamicCache(config=backbone.model.config.text_config)
-        return backbone.language(torch.from_numpy(prefix)[None], torch.from_numpy(positions)[:, None], cache)[1]
-
-    @torch.inference_mode()
-    def plain_token(cache: Any) -> None:
-        hidden, _ = backbone.language(torch.from_numpy(token)[None], torch.from_numpy(after)[:, None], cache)
+    def plain(embeddings: np.ndarray, places: np.ndarray, cache: Any = None) -> tuple[None, Any]:
+        kept = DynamicCache(config=backbone.model.config.text_config) if cache is None else cache
+        hidden, _ = backbone.language(torch.from_numpy(embeddings)[None], torch.from_numpy(places)[:, None], kept)
         backbone.logits(hidden[:, -1])
+        return None, kept
 
-    def our_cache(engine: Backend) -> Any:
-        return engine.decode(prefix, positions)[1]
+    decoders = {"transformers": plain} | {name: engine.decode for name, engine in engines.items()}
+    caches = {name: decode(prefix, positions)[1] for name, decode in decoders.items()}
 
-    vision = {"transformers": plain_vision} | {name: lambda e=e: e.encode(pixels) for name, e in engines.items()}
-    decode = {"transformers": (plain_cache, plain_token)} | {
-        name: (lambda e=e: our_cache(e), lambda cache, e=e: e.decode(token, after, cache))
-        for name, e in engines.items()
+    def speak(name: str) -> None:
+        """A token more; all caches grow alike."""
+        caches[name] = decoders[name](token, after, caches[name])[1]
+
+    calls = {name: lambda name=name: speak(name) for name in decoders}
+    spent = timed(calls, options, ROUNDS)
+    for engine in engines.values():
+        engine.close()
+
+    rows = {
+        name: {"ms": spread(values), "times_transformers": ratios(spent["transformers"], values)}
+        for name, values in spent.items()
     }
-    spent: dict[str, dict[str, list[float]]] = {"vision": {n: [] for n in vision}, "token": {n: [] for n in decode}}
-    for _ in range(repeats):
-        for name, call in vision.items():
-            spent["vision"][name].append(_time(call))
-        for name, (begin, go_on) in decode.items():
-            cache = begin()
-            spent["token"][name].append(_time(lambda go_on=go_on, cache=cache: go_on(cache)))
-    return {
-        "model": spec.name,
-        "image_size": list(spec.image_size),
-        "engines": {name: engine.device for name, engine in engines.items()},
-        "repeats": repeats,
-        "machine": platform.processor() or platform.machine(),
-        "ms": {task: {n: statistics.median(values) for n, values in row.items()} for task, row in spent.items()},
-    }
-
-
-def _time(call: Callable[[], Any]) -> float:
-    begun = time.perf_counter()
-    call()
-    return (time.perf_counter() - begun) * 1e3
+    shown = []
+    for name, row in rows.items():
+        ms, times = row["ms"], row["times_transformers"]
+        quartiles = [f"{each['q25']:.2f}..{each['q75']:.2f}" for each in (ms, times)]
+        shown.append((name, ms["median"], quartiles[0], times["median"], quartiles[1]))
+    columns = ["engine", "ms", "quartiles", "x transformers", "quartiles"]
+    table(f"one token behind {PREFIX} positions", columns, shown)
+    for what, why in reasons.items():
+        print(f"  {what} was not run: {why}")
+    return {"positions": PREFIX, "engines": rows, "not run": reasons}
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command(run, __doc__))

@@ -26,7 +26,7 @@ from tvau_runtime.backends import open_backend
 from tvau_runtime.backends.base import Backend, ModelSpec
 from tvau_runtime.config import EngineConfig, EventConfig
 from tvau_runtime.errors import ConfigError, TvauError
-from tvau_runtime.frames import pack_pair, resize_normalise
+from tvau_runtime.frames import pack_pair, resize
 from tvau_runtime.refinement import upsample
 from tvau_runtime.regions import UPSAMPLING, find_regions
 from tvau_runtime.stream import heatmap_of
@@ -249,7 +249,7 @@ def _packed(first: np.ndarray, second: np.ndarray, spec: ModelSpec) -> np.ndarra
     """The pair under every shift, float32 [4, P, patch_dim]; what a shift leaves free repeats the edge."""
     half, (height, width) = spec.patch_size // 2, spec.image_size
     padded = [
-        np.pad(resize_normalise(image, spec), ((0, 0), (0, half), (0, half)), mode="edge") for image in (first, second)
+        np.pad(resize(image, spec), ((0, 0), (0, half), (0, half)), mode="edge") for image in (first, second)
     ]
     crops = [(slice(d * half, d * half + height), slice(r * half, r * half + width)) for d, r in SHIFTS]
     return np.stack([pack_pair(padded[0][:, y, x], padded[1][:, y, x], spec) for y, x in crops])

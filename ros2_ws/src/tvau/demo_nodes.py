@@ -1,4 +1,4 @@
-"""The demo's nodes as processes of their own, with their logs in files. Knows no ROS topic."""
+"""Nodes as processes of their own, with their logs in files. Knows no ROS topic."""
 
 from __future__ import annotations
 
@@ -18,19 +18,23 @@ class NodeProcesses:
         self._logs = logs
         self._running: dict[str, subprocess.Popen] = {}
 
-    def start(self, name: str, parameters: dict[str, Any]) -> None:
-        """Starts `python -m tvau.<name>` with parameters."""
-        given: list[str] = []
+    def start(self, name: str, parameters: dict[str, Any], module: str = "") -> None:
+        """Starts `python -m tvau.<name>` with parameters; with a module, that one as a node of this name."""
+        given = ["-r", f"__node:={name}"] if module else []
         for key, value in parameters.items():
             text = str(value).lower() if isinstance(value, bool) else str(value)
             given += ["-p", f"{key}:={text}"]
         with (self._logs / f"{name}.log").open("w") as log:
             self._running[name] = subprocess.Popen(
-                [sys.executable, "-m", f"tvau.{name}", "--ros-args", *given],
+                [sys.executable, "-m", f"tvau.{module or name}", "--ros-args", *given],
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # a Ctrl-C is for the demo, which then ends them in order
             )
+
+    def pid(self, name: str) -> int:
+        """The process's number."""
+        return self._running[name].pid
 
     def exit_code(self, name: str) -> int | None:
         """None while it runs."""
