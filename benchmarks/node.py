@@ -58,15 +58,13 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     with ros():
         player, ear = Player([_topic(camera) for watched in names.values() for camera in watched]), Ear(nodes)
         try:
-            _start(nodes, ear, {ONE: names[ONE]}, model, options.threads)
+            _start(nodes, ear, player, {ONE: names[ONE]}, model, options.threads)
             with _library(model, options.threads) as pipeline:
                 single = _Single(ear, player, nodes.pid(ONE), names[ONE][0], pipeline, options.quick)
                 result = {"model": model, "device": pipeline.backend.device, **single.measure(trial_s)}
                 _show_single(result)
-            _start(
-                nodes, ear, {name: watched for name, watched in names.items() if name != ONE}, model, options.threads
-            )
-            ear.until(player.ready, 30, "a listener on every image topic")
+            others = {name: watched for name, watched in names.items() if name != ONE}
+            _start(nodes, ear, player, others, model, options.threads)
             result["cameras"] = _cameras(ear, player, nodes, names, result["peak_hz"], cameras, options.quick)
             _show_cameras(result["cameras"])
             nodes.interrupt()
@@ -82,8 +80,10 @@ def _topic(camera: str) -> str:
     return f"/{camera}/image_raw"
 
 
-def _start(nodes: NodeProcesses, ear: Ear, names: dict[str, list[str]], model: str, threads: int) -> None:
-    """Starts nodes, given by name with their cameras, and waits until they are active."""
+def _start(
+    nodes: NodeProcesses, ear: Ear, player: Player, names: dict[str, list[str]], model: str, threads: int
+) -> None:
+    """Starts nodes, given by name with their cameras, and waits until they are active and hear the player."""
     for name, cameras in names.items():
         parameters = {
             "cameras": cameras,
@@ -101,6 +101,8 @@ def _start(nodes: NodeProcesses, ear: Ear, names: dict[str, list[str]], model: s
         nodes.start(name, parameters, module="node")
         ear.follow(name, cameras)
     ear.until_active(list(names))
+    topics = [_topic(camera) for cameras in names.values() for camera in cameras]
+    ear.until(lambda: player.heard(topics), 30, "a listener on every image topic")
 
 
 def _library(model: str, threads: int) -> Pipeline:

@@ -78,9 +78,9 @@ class Player:
         self._process = context.Process(target=_serve, args=(theirs, list(topics)), daemon=True)
         self._process.start()
 
-    def ready(self) -> bool:
-        """Whether every topic has a listener."""
-        self._pipe.send(("listeners",))
+    def heard(self, topics: Sequence[str]) -> bool:
+        """Whether each of these topics has a listener."""
+        self._pipe.send(("listeners", list(topics)))
         return self._pipe.recv()
 
     def begin(self, topics: Sequence[str], rate_hz: float, duration_s: float) -> None:
@@ -112,7 +112,7 @@ def _serve(pipe: Any, topics: list[str]) -> None:
         if what == "end":
             break
         if what == "listeners":
-            pipe.send(all(sender.get_subscription_count() for sender in senders.values()))
+            pipe.send(all(senders[topic].get_subscription_count() for topic in about[0]))
             continue
         chosen, rate_hz, duration_s = about
         played = Played({topic: {} for topic in chosen})

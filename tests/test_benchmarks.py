@@ -24,7 +24,7 @@ def bench(name):
 
 
 def command(*words):
-    return subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=240, check=False)
+    return subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=900, check=False)
 
 
 def test_help():
