@@ -78,7 +78,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     made.add_argument(
         "--clock", choices=("wall", "cpu"), default="wall",
         help="cpu: time that the process had a core; steadier where others keep the machine busy, and the same as wall on an "
-        "idle one; with --threads 1 only",
+        "idle one; with --threads 1 only; node and memory always go by the wall",
     )  # fmt: skip
     made.add_argument("--rounds", type=int, default=0, help="rounds of every comparison (default: each its own number)")
     made.add_argument("--quick", action="store_true", help="few rounds and sizes: whether it works, not how fast it is")

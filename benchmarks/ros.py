@@ -117,7 +117,7 @@ def _serve(pipe: Any, topics: list[str]) -> None:
         chosen, rate_hz, duration_s = about
         played = Played({topic: {} for topic in chosen})
         began = time.monotonic()
-        for number in range(2 * round(rate_hz * duration_s / 2) * len(chosen)):
+        for number in range(2 * max(1, round(rate_hz * duration_s / 2)) * len(chosen)):
             topic = chosen[number % len(chosen)]
             time.sleep(max(0.0, began + number / (rate_hz * len(chosen)) - time.monotonic()))
             sent[topic] += 1
