@@ -25,6 +25,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
+from rclpy.utilities import try_shutdown
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from tvau_msgs.msg import AnomalyEvent
@@ -54,7 +55,7 @@ def ros() -> Iterator[None]:
     try:
         yield
     finally:
-        rclpy.try_shutdown()
+        try_shutdown()
 
 
 @dataclass
