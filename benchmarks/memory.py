@@ -25,8 +25,8 @@ from tvau_runtime.manifest import Manifest
 __all__ = ["run", "slope"]
 
 HOUR_S, QUICK_S = 3600.0, 60.0
-WARM_UP = 0.2
-"""Share of the stream that does not count: caches fill, the allocator finds its size."""
+WARM_UP = 0.25
+"""Share of the stream that does not count: the stores of bounded length fill, the allocator finds its size."""
 READINGS = 60
 QUESTION, QUESTION_EVERY_S = "Is there any anomaly in the video?", 60.0
 SESSIONS = 2
