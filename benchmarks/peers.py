@@ -20,7 +20,7 @@ from common import DEMO, Skipped, command, export_of, frames, prepare, ratios, s
 
 from tvau_runtime.backends import find_model, open_backend
 from tvau_runtime.config import EngineConfig
-from tvau_runtime.frames import pack_pair, resize_normalise
+from tvau_runtime.frames import pack_pair, resize
 from tvau_runtime.stream import heatmap_of
 
 __all__ = ["auroc", "run"]
@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     subtractors = {size: cv2.createBackgroundSubtractorMOG2() for size in (taken[0].shape[:2], spec.image_size)}
 
     def pack(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        return pack_pair(resize_normalise(first, spec), resize_normalise(second, spec), spec)
+        return pack_pair(resize(first, spec), resize(second, spec), spec)
 
     def subtract(size: tuple[int, int]) -> None:
         for rgb in next(pairs):
