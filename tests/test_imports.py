@@ -41,6 +41,7 @@ PUBLIC = {FACADE, *(f"{FACADE}.{name}" for name in OPEN)}
 ROS = ("tvau.", "launch.")
 TORCH = ("tvau_runtime.model", "tvau_runtime.backends.torch_backend", "tvau_training", "tvau_export")
 RESERVED = {
+    "cuda": ("tvau_runtime.backends.cuda_device",),
     "cv_bridge": ROS,
     "launch": ROS,
     "launch_ros": ROS,

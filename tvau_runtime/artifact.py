@@ -1,4 +1,4 @@
-"""`manifest.json`: what stands in a directory of exported graphs. Knows no engine.
+"""`manifest.json`: what stands in a directory of exported graphs, or of TensorRT engines built from them. Runs neither.
 
 manifest.json                this record
 vision_ahd-<H>x<W>.onnx      vision tower and AHD, one graph per image size
@@ -7,6 +7,8 @@ decoder.onnx                 language model with its cache
 embeddings.npy               token table [V, D]
 tokenizer.json
 *.onnx.data                  weights of a graph, where they are not in it
+
+A directory of TensorRT engines is the same with `.engine` in place of `.onnx`, and timing.cache, which speeds up the next build.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ from .manifest import Directory
 
 __all__ = ["PRECISIONS", "Artifact"]
 
-PRECISIONS = ("fp32", "fp16", "int8")
+ENGINE_FACTS = ("version", "compute_capability", "device")
+
+PRECISIONS = ("fp32", "fp16", "int8", "fp8")
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,8 @@ class Artifact(Directory):
     versions: dict[str, str] = field(default_factory=dict)
     source: dict[str, str] = field(default_factory=dict)
     """SHA-256 of the files of that checkpoint."""
+    tensorrt: dict[str, str] = field(default_factory=dict)
+    """Of engines: TensorRT's version, and compute capability and name of the device they were built on. Of graphs: empty."""
     files: dict[str, str] = field(default_factory=dict)
     """SHA-256 of every file beside this one, by its path."""
 
@@ -69,5 +75,29 @@ class Artifact(Directory):
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise ModelError(f"{self.FILE}: {name} must be a positive whole number, got {value!r}")
 
+        facts = self.tensorrt
+        texts = isinstance(facts, dict) and all(isinstance(v, str) and v for v in facts.values())
+        if not texts or (facts and set(facts) != set(ENGINE_FACTS)):
+            raise ModelError(f"{self.FILE}: tensorrt must be empty or hold {', '.join(ENGINE_FACTS)}, got {facts!r}")
+
+    @property
+    def suffix(self) -> str:
+        """Of the files that hold the graphs, or the engines."""
+        return ".engine" if self.tensorrt else ".onnx"
+
     def vision_file(self, size: tuple[int, int]) -> str:
-        return f"vision_ahd-{size[0]}x{size[1]}.onnx"
+        return f"vision_ahd-{size[0]}x{size[1]}{self.suffix}"
+
+    def check_engines(self, version: str, compute_capability: str) -> None:
+        """Raises `ModelError` where the engines run only with another version of TensorRT, or on another kind of device."""
+        again = "build them anew: python export/to_tensorrt.py"
+        if self.tensorrt["version"] != version:
+            raise ModelError(
+                f"the engines were built by TensorRT {self.tensorrt['version']}, which alone can read them, and here is "
+                f"{version}; {again}"
+            )
+        if self.tensorrt["compute_capability"] != compute_capability:
+            raise ModelError(
+                f"the engines were built for compute capability {self.tensorrt['compute_capability']} "
+                f"({self.tensorrt['device']}), and this device has {compute_capability}; {again}"
+            )

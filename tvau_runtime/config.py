@@ -79,14 +79,17 @@ class EngineConfig(Validated):
     )
     backend: str = option(
         "auto",
-        "Engine that runs the model; auto takes onnx where there are exported graphs, else torch.",
-        choices=("auto", "onnx", "torch"),
+        "Engine that runs the model; auto takes tensorrt for engines, onnx where there are exported graphs, else torch.",
+        choices=("auto", "onnx", "tensorrt", "torch"),
     )
     device: str = option(
         "auto",
         "Device as the engine names it (cpu, cuda, cuda:1, with onnx also tensorrt); auto picks the fastest there is.",
     )
     threads: int = option(0, "CPU threads of the engine; 0 leaves it to the engine.", minimum=0, maximum=1024)
+    fp16: bool = option(
+        False, "Whether onnxruntime's TensorRT may compute in half precision; other engines do as exported."
+    )
 
 
 @dataclass(frozen=True)

@@ -52,17 +52,32 @@ def open_backend(engine: EngineConfig | None = None) -> Backend:
     """Opens the model on the engine that the settings name. Raises `ModelError`, `BackendError` or `ConfigError`."""
     engine = engine or EngineConfig()
     directory = find_model(engine.model)
-    if engine.backend == "torch":
-        if (directory / Artifact.FILE).is_file():
-            raise ConfigError(
-                f"{directory} holds exported graphs, which the torch engine does not run; use backend onnx"
-            )
-    elif export := find_export(directory):
+    export = directory if (directory / Artifact.FILE).is_file() else None
+    if export is None and engine.backend != "torch":
+        export = find_export(directory)
+    holds = "torch" if export is None else "tensorrt" if Artifact.read(export).tensorrt else "onnx"
+    if engine.backend not in ("auto", holds):
+        raise ConfigError(_refusal(engine, directory, holds))
+    if export is not None and holds == "tensorrt":
+        from .tensorrt_backend import TensorrtBackend
+
+        return TensorrtBackend(export, engine.device)
+    if export is not None:
         from .onnx_backend import OnnxBackend
 
-        return OnnxBackend(export, engine.device, engine.threads)
-    elif engine.backend == "onnx":
-        raise ConfigError(f"{directory} is a checkpoint; export it: python export/to_onnx.py --model {engine.model}")
+        return OnnxBackend(export, engine.device, engine.threads, engine.fp16)
     from .torch_backend import TorchBackend
 
     return TorchBackend(directory, engine.device, engine.threads)
+
+
+def _refusal(engine: EngineConfig, directory: Path, holds: str) -> str:
+    """Why the engine asked for cannot open what a directory holds, and what to do."""
+    if holds == "torch":
+        return f"{directory} is a checkpoint; export it first: python export/to_onnx.py --model {engine.model}"
+    if holds == "onnx" and engine.backend == "tensorrt":
+        return (
+            f"{directory} holds exported graphs; build engines first: python export/to_tensorrt.py --onnx {directory}"
+        )
+    kind = "exported graphs" if holds == "onnx" else "TensorRT engines"
+    return f"{directory} holds {kind}, which the {engine.backend} engine does not run; use backend {holds}"

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import threading
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..artifact import Artifact
-from ..errors import BackendError, ConfigError, ModelError
-from ..prompts import Prompts
-from ..tokenizer import TextTokenizer
-from .base import Backend, ModelSpec
+from ..errors import BackendError, ModelError
+from .devices import NAMES, PROVIDERS, cache_directory, candidates, parse_device, preload, provider_list, quiet, reason
+from .exported import ExportedBackend
 
 try:
     import onnxruntime as ort
@@ -21,76 +19,77 @@ except ImportError as error:
 
 __all__ = ["OnnxBackend"]
 
-PROVIDERS = {"tensorrt": "TensorrtExecutionProvider", "cuda": "CUDAExecutionProvider", "cpu": "CPUExecutionProvider"}
-"""By device, the fastest first."""
+SOURCE = re.compile(r"^/\S+\.cc:\d+ .*?\) (?=[A-Z])")
+"""Where in onnxruntime an error comes from, which it puts before its message."""
 
 
-class OnnxBackend(Backend):
+class OnnxBackend(ExportedBackend):
     """Opens a directory of exported graphs.
 
-    device: auto, tensorrt, cuda, cuda:N or cpu; threads: 0 leaves onnxruntime's own number.
+    device: auto, tensorrt, cuda, either with :N, or cpu; auto takes the first that starts, in this order. threads: 0 leaves
+    onnxruntime's own number. fp16: onnxruntime's TensorRT may compute in half precision.
     """
 
-    def __init__(self, directory: Path, device: str = "auto", threads: int = 0) -> None:
-        artifact = Artifact.read(directory)
-        artifact.verify(directory)
-        self._artifact, self._directory = artifact, directory
-        self.tokenizer = TextTokenizer(directory / "tokenizer.json")
-        self.spec = ModelSpec(
-            name=artifact.name,
-            image_size=artifact.image_sizes[0],
-            process_rate_hz=artifact.process_rate_hz,
-            clip_length=artifact.clip_length,
-            mean=artifact.mean,
-            std=artifact.std,
-            text_dim=artifact.text_dim,
-            tokens_per_second=artifact.tokens_per_second,
-        )
-        providers, self._place = _providers(device, directory)
+    def __init__(self, directory: Path, device: str = "auto", threads: int = 0, fp16: bool = False) -> None:
+        kind, index = parse_device(device)
+        available = ort.get_available_providers()
+        tried = candidates(kind, available)
+        super().__init__(directory)
         options = ort.SessionOptions()
         options.log_severity_level = 3
         if threads:
             options.intra_op_num_threads = threads
-
-        def session(name: str) -> Any:
+        failed: dict[str, str] = {}
+        for place in tried:
             try:
-                return ort.InferenceSession(str(directory / name), options, providers=providers)
-            except Exception as error:  # onnxruntime's own exceptions share no base
-                first = str(error).strip().splitlines()[0]
-                raise ModelError(f"{directory}: {name} cannot be loaded: {first}") from error
-
-        self._vision: Any = session(artifact.vision_file(self.spec.image_size))
-        self._rae: Any = session("rae.onnx")
-        self._decoder: Any = session("decoder.onnx")
-        self._table = np.load(directory / "embeddings.npy", mmap_mode="r", allow_pickle=False)
+                self._open(place, index, options, available, fp16)
+            except BackendError as error:
+                failed[place] = str(error)
+                if place == tried[-1]:
+                    raise BackendError(f"device {device}: {error}") from error
+            else:
+                break
         self._check()
-        used = self._vision.get_providers()[0].removesuffix("ExecutionProvider")
-        self.device = f"onnxruntime {used}" + (f", {threads} threads" if threads else "")
-        self._closed = False
-        self._lock = threading.Lock()
-        self.set_prompts(artifact.prompts)
+        shown = NAMES[place] + (f":{index}" if index else "")
+        why = reason(device, place, available, failed)
+        if place == "tensorrt" and cache_directory(self._artifact) is None:
+            why += "; its engines are built at every start, as no cache folder can be written"
+        self.device = f"onnxruntime {shown}" + (f", {threads} threads" if threads else "") + f" ({why})"
 
-    def set_prompts(self, prompts: Prompts) -> None:
-        text = np.stack(
-            [
-                np.concatenate([self.embed(self.tokenizer.encode(t)) for t in prompts.texts(category)]).mean(axis=0)
-                for category in ("normal", "abnormal")
-            ]
-        )
-        with self._lock:
-            self.prompts, self._text = prompts, text
+    def _open(self, kind: str, index: int, options: Any, available: list[str], fp16: bool) -> None:
+        """Raises `BackendError` where the device's provider does not start, `ModelError` where a graph is not one."""
+        preload(ort, kind)
+        self._place = ("cpu", 0) if kind == "cpu" else ("cuda", index)
+        cache = cache_directory(self._artifact) if kind == "tensorrt" else None
+
+        def session(name: str, kind: str) -> Any:
+            providers = provider_list(kind, index, available, cache=cache, fp16=fp16)
+            try:
+                opened = ort.InferenceSession(
+                    str(self._directory / name), options, providers=providers, enable_fallback=0
+                )
+            except Exception as error:  # onnxruntime's own exceptions share no base
+                first = SOURCE.sub("", str(error).strip().splitlines()[0])
+                if kind != "cpu":
+                    raise BackendError(f"{name}: {first}") from error
+                raise ModelError(f"{self._directory}: {name} cannot be loaded: {first}") from error
+            if opened.get_providers()[0] != PROVIDERS[kind]:
+                raise BackendError(f"{PROVIDERS[kind]} cannot be loaded; are its libraries and the driver installed?")
+            return opened
+
+        with quiet(ort):
+            self._rae: Any = session("rae.onnx", kind)  # the smallest: it shows whether the device starts
+            self._vision: Any = session(self._artifact.vision_file(self.spec.image_size), kind)
+            # The cache grows with every token, and for every size onnxruntime would build TensorRT's engine again.
+            self._decoder: Any = session("decoder.onnx", "cuda" if kind == "tensorrt" else kind)
 
     def encode(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        with self._lock:
-            text = self._text
-        tokens, maps = self._run(self._vision, {"pixels": pixels, "text": text})
+        self._must_be_open()
+        tokens, maps = self._run(self._vision, {"pixels": pixels, "text": self._text})
         return tokens, maps
 
     def anomaly_prompts(self, class_maps: np.ndarray) -> np.ndarray:
         return self._run(self._rae, {"class_maps": class_maps[None]})[0][0]
-
-    def embed(self, token_ids: list[int]) -> np.ndarray:
-        return np.asarray(self._table[token_ids], np.float32)
 
     def decode(self, embeddings: np.ndarray, positions: np.ndarray, cache: Any = None) -> tuple[np.ndarray, Any]:
         self._must_be_open()
@@ -119,16 +118,20 @@ class OnnxBackend(Backend):
         ]
 
     def close(self) -> None:
-        self._closed = True
+        super().close()
         self._vision = self._rae = self._decoder = None
 
     def _run(self, session: Any, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+        """On a CUDA device, what comes and goes is copied once each way, and lies on the device in between."""
         self._must_be_open()
-        return session.run(None, {k: np.ascontiguousarray(v, np.float32) for k, v in inputs.items()})
-
-    def _must_be_open(self) -> None:
-        if self._closed:
-            raise BackendError("the engine is closed; open it again")
+        binding = session.io_binding()
+        for name, value in inputs.items():
+            value = np.ascontiguousarray(value, np.float32)
+            binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(value, *self._place))
+        for entry in session.get_outputs():
+            binding.bind_output(entry.name, *self._place)
+        session.run_with_iobinding(binding)
+        return binding.copy_outputs_to_cpu()
 
     def _check(self) -> None:
         """Refuses graphs that are not of this manifest."""
@@ -143,31 +146,3 @@ class OnnxBackend(Backend):
                 )
         if len(self._decoder.get_inputs()) != 2 + 2 * self._artifact.layers:
             raise ModelError(f"{self._directory}: decoder.onnx is not one of {self._artifact.layers} layers")
-        if self._table.shape != (self._artifact.vocabulary, self._artifact.text_dim):
-            raise ModelError(
-                f"{self._directory}: embeddings.npy is {list(self._table.shape)}, not vocabulary x text_dim"
-            )
-
-
-def _providers(device: str, directory: Path) -> tuple[list[Any], tuple[str, int]]:
-    """What onnxruntime is to use, in order, and where its tensors lie. Raises `ConfigError`, `BackendError`."""
-    kind, _, number = device.partition(":")
-    there = ort.get_available_providers()
-    if kind == "auto":
-        kind = next(name for name, provider in PROVIDERS.items() if provider in there)
-    if kind not in PROVIDERS or (number and not number.isdigit()):
-        raise ConfigError(f"device must be auto, cpu, cuda, cuda:N or tensorrt, got {device!r}")
-    if PROVIDERS[kind] not in there:
-        raise BackendError(
-            f"device {device} was asked for, but this onnxruntime has {', '.join(there)}; "
-            "pip install onnxruntime-gpu, or use cpu or auto"
-        )
-    index = int(number or 0)
-    settings: dict[str, dict[str, Any]] = {
-        "tensorrt": {"device_id": index, "trt_engine_cache_enable": True, "trt_engine_cache_path": str(directory)},
-        "cuda": {"device_id": index},
-        "cpu": {},
-    }
-    chosen = list(PROVIDERS)[list(PROVIDERS).index(kind) :]
-    listed = [(PROVIDERS[name], settings[name]) for name in chosen if PROVIDERS[name] in there]
-    return listed, ("cpu", 0) if kind == "cpu" else ("cuda", index)

@@ -30,8 +30,10 @@ class TorchBackend(Backend):
     """Opens a checkpoint. device: auto, cpu, cuda or cuda:N; threads: 0 leaves torch's own number."""
 
     def __init__(self, directory: Path, device: str = "auto", threads: int = 0) -> None:
+        why = f"{device} was asked for"
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
+            why = "the fastest there is" if device == "cuda" else "torch sees no CUDA device"
         try:
             self._device = torch.device(device)
         except RuntimeError as error:
@@ -57,6 +59,7 @@ class TorchBackend(Backend):
         self.device = f"torch {self._device}"
         if self._device.type == "cpu":
             self.device += f", {torch.get_num_threads()} threads"
+        self.device += f" ({why})"
         self._lock = threading.Lock()
         self.set_prompts(manifest.prompts)
 

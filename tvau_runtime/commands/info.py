@@ -5,15 +5,16 @@ missing.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import math
 import platform
 from pathlib import Path
 
 from ..artifact import Artifact
-from ..backends import find_export, find_model
+from ..backends import find_export, find_model, open_backend
 from ..config import EngineConfig
-from ..errors import ModelError
+from ..errors import ModelError, TvauError
 from ..manifest import EXPORT, Manifest
 from .facts import package_version
 
@@ -31,6 +32,7 @@ HINTS = {
         "peft": "pip install 'tvau[torch]' (only for checkpoints with LoRA adapters)",
     },
     "onnx": {"onnxruntime": "pip install onnxruntime (or tvau[gpu] for CUDA and TensorRT)"},
+    "tensorrt": {"tensorrt": "pip install 'tvau[gpu]'", "cuda-python": "pip install 'tvau[gpu]'"},
 }
 """What an engine needs, and how to get it."""
 
@@ -56,7 +58,8 @@ def run(args: argparse.Namespace) -> int:
     )
     for engine, hints in HINTS.items():
         _section(
-            f"{engine} engine", {name: package_version(name) or f"missing: {hint}" for name, hint in hints.items()}
+            f"{engine} engine",
+            {n: package_version(n) or package_version(f"{n}-gpu") or f"missing: {hint}" for n, hint in hints.items()},
         )
     _section("devices", _devices())
     directory = find_model(args.model)
@@ -65,7 +68,17 @@ def run(args: argparse.Namespace) -> int:
     _section("normal prompts", dict(enumerate(manifest.prompts.normal, start=1)))
     _section("abnormal prompts", dict(enumerate(manifest.prompts.abnormal, start=1)))
     _section("sizes", _sizes(directory))
+    _section("engine", {"runs on": _picked(args.model)})
     return 0
+
+
+def _picked(model: str) -> str:
+    """The device that the model runs on, and why, as its engine says once it is open; or why it does not open."""
+    try:
+        with contextlib.closing(open_backend(EngineConfig(model=model))) as engine:
+            return engine.device
+    except TvauError as error:
+        return f"nothing: {error}"
 
 
 def _section(title: str, rows: dict) -> None:
@@ -95,6 +108,11 @@ def _model(directory: Path, manifest: Manifest | Artifact) -> dict[str, str]:
     if isinstance(manifest, Artifact):
         (height, width), *others = manifest.image_sizes
         made_of = {"graphs": f"ONNX opset {manifest.opset}, {manifest.precision}"}
+        if facts := manifest.tensorrt:
+            built = (
+                f"TensorRT {facts['version']}, {manifest.precision}, compute capability {facts['compute_capability']}"
+            )
+            made_of = {"engines": f"{built} ({facts['device']})"}
         made_of |= {"other inputs": ", ".join(f"{w} x {h}" for h, w in others)} if others else {}
     else:
         height, width = manifest.image_size

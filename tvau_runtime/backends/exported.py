@@ -1,0 +1,58 @@
+"""What the engines of exported models have in common: manifest, tokenizer, token table and prompts. Runs nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ..artifact import Artifact
+from ..errors import BackendError, ModelError
+from ..prompts import Prompts
+from ..tokenizer import TextTokenizer
+from .base import Backend, ModelSpec
+
+__all__ = ["ExportedBackend"]
+
+
+class ExportedBackend(Backend):
+    """An exported model's directory, verified. Raises `ModelError` for one that is damaged."""
+
+    def __init__(self, directory: Path) -> None:
+        artifact = Artifact.read(directory)
+        artifact.verify(directory)
+        self._artifact, self._directory, self._closed = artifact, directory, False
+        self.tokenizer = TextTokenizer(directory / "tokenizer.json")
+        self.spec = ModelSpec(
+            name=artifact.name,
+            image_size=artifact.image_sizes[0],
+            process_rate_hz=artifact.process_rate_hz,
+            clip_length=artifact.clip_length,
+            mean=artifact.mean,
+            std=artifact.std,
+            text_dim=artifact.text_dim,
+            tokens_per_second=artifact.tokens_per_second,
+        )
+        self._table = np.load(directory / "embeddings.npy", mmap_mode="r", allow_pickle=False)
+        if self._table.shape != (artifact.vocabulary, artifact.text_dim):
+            raise ModelError(f"{directory}: embeddings.npy is {list(self._table.shape)}, not vocabulary x text_dim")
+        self.set_prompts(artifact.prompts)
+
+    def set_prompts(self, prompts: Prompts) -> None:
+        text = np.stack(
+            [
+                np.concatenate([self.embed(self.tokenizer.encode(t)) for t in prompts.texts(category)]).mean(axis=0)
+                for category in ("normal", "abnormal")
+            ]
+        )
+        self.prompts, self._text = prompts, text
+
+    def embed(self, token_ids: list[int]) -> np.ndarray:
+        return np.asarray(self._table[token_ids], np.float32)
+
+    def close(self) -> None:
+        self._closed = True
+
+    def _must_be_open(self) -> None:
+        if self._closed:
+            raise BackendError("the engine is closed; open it again")
