@@ -248,9 +248,7 @@ def add_costs(
 def _packed(first: np.ndarray, second: np.ndarray, spec: ModelSpec) -> np.ndarray:
     """The pair under every shift, float32 [4, P, patch_dim]; what a shift leaves free repeats the edge."""
     half, (height, width) = spec.patch_size // 2, spec.image_size
-    padded = [
-        np.pad(resize(image, spec), ((0, 0), (0, half), (0, half)), mode="edge") for image in (first, second)
-    ]
+    padded = [np.pad(resize(image, spec), ((0, 0), (0, half), (0, half)), mode="edge") for image in (first, second)]
     crops = [(slice(d * half, d * half + height), slice(r * half, r * half + width)) for d, r in SHIFTS]
     return np.stack([pack_pair(padded[0][:, y, x], padded[1][:, y, x], spec) for y, x in crops])
 

@@ -291,7 +291,7 @@ def test_a_name_that_is_no_text_is_refused(capsys):
         (["watch", "CLIP", "--on-threshold", "nan"], "finite"),
         (["watch", "CLIP", "--stride", "3"], "stride must be even"),
         (["watch", "CLIP", "--max-frames", "0"], "--max-frames must be at least 1"),
-        (["watch", "CLIP", "--backend", "abacus"], "one of auto, onnx, torch"),
+        (["watch", "CLIP", "--backend", "abacus"], "one of auto, onnx, tensorrt, torch"),
         (["watch", "CLIP", "--device", "quantum"], "device"),
         (["watch", "CLIP", "--abnormal", "  "], "non-blank"),
         (["watch", "CLIP", "--config", "nosuch.yaml"], "nosuch.yaml cannot be read"),

@@ -13,7 +13,7 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 pytest.importorskip("tvau_msgs.msg", reason="tvau_msgs is not built")
 Requirement = pytest.importorskip("packaging.requirements").Requirement
 
-SITE = Path(importlib.metadata.distribution("tvau").locate_file(""))
+SITE = Path(str(importlib.metadata.distribution("tvau").locate_file("")))
 BUILT_HERE = ("tvau_msgs", "tvau_ros_prefix.py", "tvau_ros_prefix.pth")
 """What `ros2_ws/setup_workspace.py` adds to the packages."""
 

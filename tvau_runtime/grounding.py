@@ -43,7 +43,7 @@ def _third(word: str | None) -> int:
     return _THIRD.get(word or "", 1)
 
 
-def warm_way(heatmaps: Sequence[np.ndarray]) -> tuple[Place, Place]:
+def warm_way(heatmaps: Sequence[np.ndarray] | np.ndarray) -> tuple[Place, Place]:
     """Where the target is in the first and in the last of some heat maps [gh, gw]: the region of its warm patches' middle.
 
     The target is the patch with the largest heat and all that is connected with it and at least `WARM` times as warm; each

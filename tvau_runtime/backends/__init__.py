@@ -57,7 +57,7 @@ def open_backend(engine: EngineConfig | None = None) -> Backend:
         export = find_export(directory)
     holds = "torch" if export is None else "tensorrt" if Artifact.read(export).tensorrt else "onnx"
     if engine.backend not in ("auto", holds):
-        raise ConfigError(_refusal(engine, directory, holds))
+        raise ConfigError(_refusal(engine, export or directory, holds))
     if export is not None and holds == "tensorrt":
         from .tensorrt_backend import TensorrtBackend
 
