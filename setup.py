@@ -89,7 +89,7 @@ setup(
     extras_require={
         "torch": TORCH,
         "train": [*TORCH, "scikit-learn"],
-        "export": EXPORT,
+        "export": [*EXPORT, "scikit-learn"],
         # All three for CUDA 13, as onnxruntime-gpu is built; it loads TensorRT 10 and no other.
         "gpu": ["cuda-python~=13.0", "onnxruntime-gpu[cuda,cudnn]", "tensorrt~=10.14"],
         "ros": ROS,

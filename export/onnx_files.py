@@ -25,7 +25,7 @@ from tvau_export.graphs import Graph
 from tvau_export.weights import Weights, narrowest
 from tvau_runtime.model import checkpoint
 
-__all__ = ["OPSET", "save", "store_narrow", "trace", "write_table"]
+__all__ = ["OPSET", "WeightTensor", "save", "store_narrow", "trace", "write_table"]
 
 OPSET = 18
 MOST_INSIDE = 1 << 28
@@ -97,7 +97,7 @@ def trace(graph: Graph, backbone: torch.nn.Module, weights: Weights) -> ir.Model
 
 def store_narrow(model: ir.Model) -> None:
     """Stores each large float32 weight in the narrowest type that holds it exactly, behind a cast back."""
-    for value in list(model.graph.initializers.values()):
+    for name, value in list(model.graph.initializers.items()):
         tensor = value.const_value
         if tensor is None or tensor.dtype != ir.DataType.FLOAT or tensor.size < SMALL:
             continue
@@ -110,7 +110,6 @@ def store_narrow(model: ir.Model) -> None:
             stored = TorchTensor(whole.to(narrow))
         if narrow == torch.float32:
             continue
-        name = value.name
         held = ir.Value(name=f"{name}_stored", shape=value.shape, type=ir.TensorType(stored.dtype), const_value=stored)
         cast = ir.node("Cast", [held], {"to": ir.DataType.FLOAT})
         (wide,) = cast.outputs
@@ -128,16 +127,17 @@ def save(model: ir.Model, path: Path) -> None:
     ir.save(model, path, external_data=f"{path.name}.data" if size > MOST_INSIDE else None, max_workers=1)
 
 
-def write_table(weights: Weights, name: str, path: Path, dtype: torch.dtype) -> tuple[int, int]:
-    """The token table as an array: float16 where that is `dtype` or loses nothing, else float32. Returns its shape."""
+def write_table(weights: Weights, name: str, path: Path, dtype: torch.dtype) -> int:
+    """The token table as an array: float16 where that is `dtype` or loses nothing, else float32. Returns its rows."""
     rows = weights.read(name)
     half = dtype == torch.float16 or narrowest(rows) == torch.float16
-    shape = int(rows.shape[0]), int(rows.shape[1])
-    array = np.lib.format.open_memmap(path, "w+", np.float16 if half else np.float32, shape)
-    for start in range(0, shape[0], ROWS):
-        array[start : start + ROWS] = rows[start : start + ROWS].to(torch.float16 if half else torch.float32).numpy()
-    array.flush()
-    return shape
+    kind, shape = np.dtype(np.float16 if half else np.float32), (int(rows.shape[0]), int(rows.shape[1]))
+    header = {"descr": np.lib.format.dtype_to_descr(kind), "fortran_order": False, "shape": shape}
+    with path.open("wb") as file:  # a mapped array would stay in memory until all of it is written
+        np.lib.format.write_array_header_1_0(file, header)
+        for start in range(0, shape[0], ROWS):
+            file.write(rows[start : start + ROWS].float().numpy().astype(kind).tobytes())
+    return shape[0]
 
 
 def _fold_layouts(model: ir.Model) -> None:
@@ -155,7 +155,7 @@ def _fold_layouts(model: ir.Model) -> None:
             order = tuple(node.attributes["perm"].as_ints())
             changed = tensor.then(lambda t, o=order: t.permute(o), [tensor.shape[axis] for axis in order])
         elif node.op_type == "Reshape" and out.shape is not None and out.shape.is_static():
-            shape = tuple(int(side) for side in out.shape)
+            shape = tuple(side for side in out.shape if isinstance(side, int))
             changed = tensor.then(lambda t, s=shape: t.reshape(s), shape)
         else:
             continue

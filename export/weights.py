@@ -102,7 +102,8 @@ def open_hollow(directory: Path) -> tuple[TVAU, Manifest, TextTokenizer, Weights
     inside = inside if inside.is_dir() else _from_hub(manifest.backbone)
     with checkpoint.quiet(), _empty_weights():
         try:
-            model = Qwen2_5_VLForConditionalGeneration(AutoConfig.from_pretrained(inside))
+            config: Any = AutoConfig.from_pretrained(inside)
+            model = Qwen2_5_VLForConditionalGeneration(config)
         except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
             raise ModelError(f"backbone: config.json in {inside} is not of a Qwen2.5-VL: {error}") from error
     model.tie_weights()

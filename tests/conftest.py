@@ -31,7 +31,8 @@ def exported(tiny, tmp_path_factory):
     from tvau_export import to_onnx
 
     out = tmp_path_factory.mktemp("export") / "graphs"
-    assert to_onnx.main(["--model", str(tiny), "--out", str(out), "--size", "56x84", "--size", "84x84"]) == 0
+    sizes = ["--size", "56x84", "--size", "84x84"]
+    assert to_onnx.main(["--model", str(tiny), "--out", str(out), *sizes, "--clips", "4"]) == 0
     return out
 
 

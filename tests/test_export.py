@@ -12,17 +12,33 @@ torch = pytest.importorskip("torch", reason="the export needs torch")
 pytest.importorskip("onnxscript", reason="the export needs onnxscript")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
+import onnx
+import onnx_ir as ir
+import onnxruntime as ort
+from safetensors.torch import load_file, save_file
 from transformers import DynamicCache
 
 from tvau_export import to_onnx
 from tvau_export.graphs import Decoder
+from tvau_export.onnx_files import save, store_narrow
 from tvau_export.parity import first_fault
+from tvau_export.weights import open_hollow
 from tvau_runtime.artifact import Artifact
 from tvau_runtime.backends import open_backend
 from tvau_runtime.config import EngineConfig
 from tvau_runtime.errors import BackendError, ConfigError, ModelError
+from tvau_runtime.manifest import Manifest
 from tvau_runtime.model import checkpoint
 from tvau_runtime.prompts import Prompts
+
+FEW = ["--clips", "4"]
+
+
+@pytest.fixture(scope="module", params=["fp16", "int8"])
+def narrow(request, tiny, tmp_path_factory):
+    out = tmp_path_factory.mktemp("export") / request.param
+    assert to_onnx.main(["--model", str(tiny), "--out", str(out), "--precision", request.param, *FEW]) == 0
+    return out
 
 
 @pytest.fixture
@@ -90,13 +106,135 @@ def test_prompts_given_at_run_time_move_the_heat_map_alike(engines):
 def test_the_manifest_says_how_near_the_graphs_are(exported):
     artifact = Artifact.read(exported)
     assert artifact.image_sizes == ((56, 84), (84, 84))
+    heat_map = artifact.parity.pop("heat_map")
+    assert heat_map["auroc"] == pytest.approx(heat_map["checkpoint_auroc"], abs=1e-4)
     assert set(artifact.parity) == {"visual", "class_maps", "rae", "decoder"}
     assert artifact.parity["decoder"]["same_tokens"] == 1.0
-    assert max(figures["relative"] for figures in artifact.parity.values()) < 1e-4
+    for figures in artifact.parity.values():
+        assert max(figures["relative"], figures["frames_relative"]) < 1e-4
     assert first_fault(artifact.parity) == ""
+    assert "heat_map has an AUROC of 0.9000" in first_fault({"heat_map": {"checkpoint_auroc": 0.91, "auroc": 0.9}})
+    assert first_fault({"rae": {"relative": 0.04}}, "fp16") == "" != first_fault({"rae": {"relative": 0.04}})
+    assert "at least 90%" in first_fault({"decoder": {"relative": 0.1, "same_tokens": 0.8}}, "int8")
     assert "rae is off by 0.5" in first_fault({"rae": {"absolute": 1.0, "relative": 0.5}})
     assert "other tokens" in first_fault({"decoder": {"absolute": 0.0, "relative": 0.0, "same_tokens": 0.9}})
     assert first_fault({"rae": {"absolute": float("nan"), "relative": float("nan")}})
+
+
+def test_narrow_graphs_run_and_stay_near(narrow, tiny):
+    artifact = Artifact.read(narrow)
+    assert artifact.precision == narrow.name
+    ours, theirs = (open_backend(EngineConfig(model=str(model), device="cpu")) for model in (tiny, narrow))
+    graph = onnx.load(narrow / "decoder.onnx").graph
+    kinds = {entry.name: entry.type.tensor_type.elem_type for entry in graph.input}
+    if artifact.precision == "fp16":
+        assert kinds["past_keys_0"] == kinds["embeddings"] == onnx.TensorProto.FLOAT16
+        assert np.load(narrow / "embeddings.npy", mmap_mode="r").dtype == np.float16
+    else:
+        assert sum(node.op_type == "MatMulInteger" for node in graph.node) == 2 * 7
+    rng = np.random.default_rng(0)
+    pixels = rng.normal(size=(2, 24, 1176)).astype(np.float32)
+    for a, b in zip(ours.encode(pixels), theirs.encode(pixels), strict=True):
+        assert b.dtype == np.float32
+        assert np.abs(a - b).max() < 0.1 * np.abs(a).max()
+    x = rng.normal(size=(5, theirs.spec.text_dim)).astype(np.float32)
+    positions = np.ascontiguousarray(np.broadcast_to(np.arange(5), (3, 5)))
+    whole, _ = theirs.decode(x, positions)
+    _, cache = theirs.decode(x[:3], positions[:, :3])
+    logits, _ = theirs.decode(x[3:], positions[:, 3:], theirs.crop(cache, 3))
+    assert np.abs(logits - whole).max() < 0.1 * np.abs(whole).max()
+
+
+def test_what_half_precision_holds_is_stored_so_and_cast_when_the_graph_is_loaded(tmp_path):
+    rng = np.random.default_rng(0)
+    weights = {name: rng.normal(size=(64, 64)).astype(np.float32) for name in ("half", "brain", "whole")}
+    weights["half"] = weights["half"].astype(np.float16).astype(np.float32)
+    weights["brain"] = torch.from_numpy(weights["brain"] * 1e9).bfloat16().float().numpy()
+    x = ir.Value(name="x", shape=ir.Shape(["n", 64]), type=ir.TensorType(ir.DataType.FLOAT))
+    values = {name: ir.Value(name=name, const_value=ir.tensor(array, name=name)) for name, array in weights.items()}
+    nodes, last = [], x
+    for value in values.values():
+        nodes.append(ir.node("MatMul", [last, value]))
+        last = nodes[-1].outputs[0]
+    last.name, last.shape, last.type = "y", x.shape, x.type
+    graph = ir.Graph([x], [last], nodes=nodes, initializers=list(values.values()), opset_imports={"": 18}, name="g")
+    model, given = ir.Model(graph, ir_version=10), {"x": rng.normal(size=(3, 64)).astype(np.float32)}
+    save(model, tmp_path / "wide.onnx")
+    store_narrow(model)
+    save(model, tmp_path / "narrow.onnx")
+    kinds = {each.name: each.data_type for each in onnx.load(tmp_path / "narrow.onnx").graph.initializer}
+    kind = onnx.TensorProto
+    assert kinds == {"half_stored": kind.FLOAT16, "brain_stored": kind.BFLOAT16, "whole": kind.FLOAT}
+    options = ort.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    options.log_severity_level = 3
+    wide, narrow = (
+        ort.InferenceSession(tmp_path / name, o, providers=["CPUExecutionProvider"]).run(None, given)[0]
+        for name, o in (("wide.onnx", None), ("narrow.onnx", options))
+    )
+    np.testing.assert_array_equal(wide, narrow)
+    assert {node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node} == {"MatMul"}
+
+
+def test_every_weight_is_read_as_the_loaded_model_has_it(tiny):
+    model, _, _ = checkpoint.load(tiny)
+    opened, _, _, weights = open_hollow(tiny)
+    assert all(bool(parameter.isnan().all()) for parameter in opened.backbone.model.parameters())
+    for name, parameter in model.backbone.model.named_parameters():
+        torch.testing.assert_close(weights.read(name).float(), parameter, atol=1e-7, rtol=0)
+
+
+def test_sharded_checkpoints_with_an_output_layer_of_their_own(tiny_copy):
+    shutil.rmtree(tiny_copy / "lora")
+    inside = tiny_copy / "backbone"
+    stored = load_file(inside / "model.safetensors")
+    stored["lm_head.weight"] = stored["model.embed_tokens.weight"] + 1
+    names = sorted(stored)
+    halves = {"a.safetensors": names[::2], "b.safetensors": names[1::2]}
+    for file, part in halves.items():
+        save_file({name: stored[name].half() for name in part}, inside / file)
+    listed = {name: file for file, part in halves.items() for name in part}
+    (inside / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": listed}))
+    (inside / "model.safetensors").unlink()
+    config = json.loads((inside / "config.json").read_text())
+    config["tie_word_embeddings"] = config["text_config"]["tie_word_embeddings"] = False
+    (inside / "config.json").write_text(json.dumps(config))
+    Manifest.read(tiny_copy).write(tiny_copy)
+    _, _, _, weights = open_hollow(tiny_copy)
+    model, _, _ = checkpoint.load(tiny_copy)
+    assert model.backbone.model.lm_head.weight is not model.backbone.model.get_input_embeddings().weight
+    for name, parameter in model.backbone.model.named_parameters():
+        assert weights.read(name).dtype == torch.float16
+        torch.testing.assert_close(weights.read(name).float(), parameter, atol=0, rtol=0)
+    (inside / "b.safetensors").unlink()
+    Manifest.read(tiny_copy).write(tiny_copy)
+    with pytest.raises(ModelError, match="cannot be read"):
+        open_hollow(tiny_copy)
+
+
+def test_a_checkpoint_that_lacks_a_tensor_is_refused_by_its_name(tiny_copy):
+    path = tiny_copy / "backbone" / "model.safetensors"
+    stored = load_file(path)
+    name = "model.layers.0.mlp.down_proj.weight"
+    save_file({**stored, name: stored[name][:1].clone()}, path)
+    Manifest.read(tiny_copy).write(tiny_copy)
+    with pytest.raises(ModelError, match=r"layers.0.mlp.down_proj.weight is \[1, 64\], config.json needs"):
+        open_hollow(tiny_copy)
+    del stored[name]
+    save_file(stored, path)
+    Manifest.read(tiny_copy).write(tiny_copy)
+    with pytest.raises(ModelError, match=r"layers.0.mlp.down_proj.weight is missing"):
+        open_hollow(tiny_copy)
+
+
+def test_the_engine_opens_the_size_that_is_asked_for(exported, tiny):
+    engine = open_backend(EngineConfig(model=str(exported), size="84X84", device="cpu"))
+    assert engine.spec.image_size == (84, 84)
+    tokens, maps = engine.encode(np.zeros((1, 36, 1176), np.float32))
+    assert tokens.shape[1] == 9 and maps.shape == (1, 2, 6, 6)
+    for model, there in ((exported, "56x84, 84x84"), (tiny, "56x84")):
+        with pytest.raises(ConfigError, match=rf"one of those that the model has \({there}\), got '56x56'"):
+            open_backend(EngineConfig(model=str(model), size="56x56"))
 
 
 @pytest.mark.parametrize("name", ["rae.onnx", "embeddings.npy", "tokenizer.json", "vision_ahd-84x84.onnx"])
@@ -171,6 +309,8 @@ def test_nothing_is_overwritten(exported, tmp_path, capsys):
     assert to_onnx.main(["--out", str(exported)]) == 2
     assert "must be a new or an empty folder" in capsys.readouterr().err
     assert to_onnx.main(["--model", "nothing", "--out", str(tmp_path / "new")]) == 2
+    assert to_onnx.main(["--out", str(tmp_path / "new"), "--frames", str(tmp_path / "no.mp4")]) == 2
+    assert "no.mp4 must be a video file" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
 
 

@@ -4,7 +4,7 @@ manifest.json                this record
 vision_ahd-<H>x<W>.onnx      vision tower and AHD, one graph per image size
 rae.onnx                     Region-aware Anomaly Encoder
 decoder.onnx                 language model with its cache
-embeddings.npy               token table [V, D]
+embeddings.npy               token table [V, D], float16 where that loses nothing or the graphs compute in it, else float32
 tokenizer.json
 *.onnx.data                  weights of a graph, where they are not in it
 
@@ -35,7 +35,7 @@ class Artifact(Directory):
     TUPLES: ClassVar[tuple[str, ...]] = ("image_sizes", "mean", "std", "taps")
 
     image_sizes: tuple[tuple[int, int], ...]
-    """(height, width) in pixels that there is a graph for; the engine opens the first."""
+    """(height, width) in pixels that there is a graph for; the engine opens the first unless it is told."""
     process_rate_hz: float
     clip_length: int
     mean: tuple[float, float, float]
@@ -50,6 +50,7 @@ class Artifact(Directory):
     head_dim: int
     vocabulary: int
     precision: str
+    """What the backbone's graphs compute in: fp32, fp16 (with half-precision caches) or int8."""
     opset: int
     parity: dict[str, Any] = field(default_factory=dict)
     """How far each graph is from the checkpoint it was made from."""

@@ -86,6 +86,10 @@ class EngineConfig(Validated):
         "auto",
         "Device as the engine names it (cpu, cuda, cuda:1, with onnx also tensorrt); auto picks the fastest there is.",
     )
+    size: str = option(
+        "",
+        "Image size in pixels, HEIGHTxWIDTH, of those that an export holds graphs for; empty takes the first.",
+    )
     threads: int = option(0, "CPU threads of the engine; 0 leaves it to the engine.", minimum=0, maximum=1024)
     fp16: bool = option(
         False, "Whether onnxruntime's TensorRT may compute in half precision; other engines do as exported."

@@ -61,14 +61,14 @@ def open_backend(engine: EngineConfig | None = None) -> Backend:
     if export is not None and holds == "tensorrt":
         from .tensorrt_backend import TensorrtBackend
 
-        return TensorrtBackend(export, engine.device)
+        return TensorrtBackend(export, engine.device, engine.size)
     if export is not None:
         from .onnx_backend import OnnxBackend
 
-        return OnnxBackend(export, engine.device, engine.threads, engine.fp16)
+        return OnnxBackend(export, engine.device, engine.threads, engine.fp16, engine.size)
     from .torch_backend import TorchBackend
 
-    return TorchBackend(directory, engine.device, engine.threads)
+    return TorchBackend(directory, engine.device, engine.threads, engine.size)
 
 
 def _refusal(engine: EngineConfig, directory: Path, holds: str) -> str:

@@ -7,15 +7,17 @@ threads at once.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ..errors import ConfigError
 from ..prompts import Prompts
 from ..tokenizer import TextTokenizer
 
-__all__ = ["Backend", "ModelSpec"]
+__all__ = ["Backend", "ModelSpec", "choose_size"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,15 @@ class ModelSpec:
     def patch_dim(self) -> int:
         """Numbers in one packed patch: 3 * 2 * 14 * 14 = 1176."""
         return 3 * self.temporal_patch_size * self.patch_size**2
+
+
+def choose_size(there: Sequence[tuple[int, int]], wanted: str) -> tuple[int, int]:
+    """The (height, width) that `engine.size` names, of those a model has; the first where it is empty. Raises `ConfigError`."""
+    names = {f"{height}x{width}": (height, width) for height, width in there}
+    name = wanted.lower() or next(iter(names))
+    if name not in names:
+        raise ConfigError(f"size must be one of those that the model has ({', '.join(names)}), got {wanted!r}")
+    return names[name]
 
 
 class Backend(ABC):

@@ -10,22 +10,22 @@ from ..artifact import Artifact
 from ..errors import BackendError, ModelError
 from ..prompts import Prompts
 from ..tokenizer import TextTokenizer
-from .base import Backend, ModelSpec
+from .base import Backend, ModelSpec, choose_size
 
 __all__ = ["ExportedBackend"]
 
 
 class ExportedBackend(Backend):
-    """An exported model's directory, verified. Raises `ModelError` for one that is damaged."""
+    """An exported model's directory, verified, at one of its sizes. Raises `ModelError` for one that is damaged."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, size: str = "") -> None:
         artifact = Artifact.read(directory)
         artifact.verify(directory)
         self._artifact, self._directory, self._closed = artifact, directory, False
         self.tokenizer = TextTokenizer(directory / "tokenizer.json")
         self.spec = ModelSpec(
             name=artifact.name,
-            image_size=artifact.image_sizes[0],
+            image_size=choose_size(artifact.image_sizes, size),
             process_rate_hz=artifact.process_rate_hz,
             clip_length=artifact.clip_length,
             mean=artifact.mean,

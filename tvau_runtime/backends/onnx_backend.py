@@ -21,20 +21,24 @@ __all__ = ["OnnxBackend"]
 
 SOURCE = re.compile(r"^/\S+\.cc:\d+ .*?\) (?=[A-Z])")
 """Where in onnxruntime an error comes from, which it puts before its message."""
+TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
 class OnnxBackend(ExportedBackend):
     """Opens a directory of exported graphs.
 
     device: auto, tensorrt, cuda, either with :N, or cpu; auto takes the first that starts, in this order. threads: 0 leaves
-    onnxruntime's own number. fp16: onnxruntime's TensorRT may compute in half precision.
+    onnxruntime's own number. fp16: onnxruntime's TensorRT may compute in half precision. size: HEIGHTxWIDTH of one of its
+    graphs, empty for the first. Runs graphs of any precision: each is fed the types that it declares.
     """
 
-    def __init__(self, directory: Path, device: str = "auto", threads: int = 0, fp16: bool = False) -> None:
+    def __init__(
+        self, directory: Path, device: str = "auto", threads: int = 0, fp16: bool = False, size: str = ""
+    ) -> None:
         kind, index = parse_device(device)
         available = ort.get_available_providers()
         tried = candidates(kind, available)
-        super().__init__(directory)
+        super().__init__(directory, size)
         options = ort.SessionOptions()
         options.log_severity_level = 3
         if threads:
@@ -94,10 +98,13 @@ class OnnxBackend(ExportedBackend):
     def decode(self, embeddings: np.ndarray, positions: np.ndarray, cache: Any = None) -> tuple[np.ndarray, Any]:
         self._must_be_open()
         if cache is None:
-            empty = np.zeros((1, self._artifact.kv_heads, 0, self._artifact.head_dim), np.float32)
+            empty = np.zeros(
+                (1, self._artifact.kv_heads, 0, self._artifact.head_dim), _type(self._decoder.get_inputs()[2])
+            )
             cache = [ort.OrtValue.ortvalue_from_numpy(empty, *self._place)] * (2 * self._artifact.layers)
         binding = self._decoder.io_binding()
-        binding.bind_cpu_input("embeddings", np.ascontiguousarray(embeddings[None], np.float32))
+        kind = _type(self._decoder.get_inputs()[0])
+        binding.bind_cpu_input("embeddings", np.ascontiguousarray(embeddings[None], kind))
         binding.bind_cpu_input("positions", np.ascontiguousarray(positions[:, None], np.int64))
         for entry, value in zip(self._decoder.get_inputs()[2:], cache, strict=True):
             binding.bind_ortvalue_input(entry.name, value)
@@ -125,13 +132,13 @@ class OnnxBackend(ExportedBackend):
         """On a CUDA device, what comes and goes is copied once each way, and lies on the device in between."""
         self._must_be_open()
         binding = session.io_binding()
-        for name, value in inputs.items():
-            value = np.ascontiguousarray(value, np.float32)
-            binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(value, *self._place))
+        for entry in session.get_inputs():
+            value = np.ascontiguousarray(inputs[entry.name], _type(entry))
+            binding.bind_ortvalue_input(entry.name, ort.OrtValue.ortvalue_from_numpy(value, *self._place))
         for entry in session.get_outputs():
             binding.bind_output(entry.name, *self._place)
         session.run_with_iobinding(binding)
-        return binding.copy_outputs_to_cpu()
+        return [array.astype(np.float32, copy=False) for array in binding.copy_outputs_to_cpu()]
 
     def _check(self) -> None:
         """Refuses graphs that are not of this manifest."""
@@ -146,3 +153,10 @@ class OnnxBackend(ExportedBackend):
                 )
         if len(self._decoder.get_inputs()) != 2 + 2 * self._artifact.layers:
             raise ModelError(f"{self._directory}: decoder.onnx is not one of {self._artifact.layers} layers")
+
+
+def _type(entry: Any) -> Any:
+    """What a graph wants of an input. Raises `ModelError` for a type that no graph of ours has."""
+    if entry.type not in TYPES:
+        raise ModelError(f"input {entry.name} of a graph must be one of {', '.join(TYPES)}, got {entry.type}")
+    return TYPES[entry.type]

@@ -183,16 +183,16 @@ class _Cache:
 
 
 class TensorrtBackend(ExportedBackend):
-    """Opens a directory of engines. device: auto, tensorrt or cuda (the first), or cuda:N.
+    """Opens a directory of engines. device: auto, tensorrt or cuda (the first), or cuda:N. size: as `OnnxBackend` takes it.
 
     Raises `ModelError` for engines of another version of TensorRT or of another kind of device.
     """
 
-    def __init__(self, directory: Path, device: str = "auto") -> None:
+    def __init__(self, directory: Path, device: str = "auto", size: str = "") -> None:
         kind, index = parse_device(device)
         if kind == "cpu":
             raise ConfigError(f"{directory} holds TensorRT engines, which run on a CUDA device, got device 'cpu'")
-        super().__init__(directory)
+        super().__init__(directory, size)
         facts = self._artifact.tensorrt
         if not facts:
             raise ModelError(f"{directory} holds graphs, not engines: python export/to_tensorrt.py --onnx {directory}")

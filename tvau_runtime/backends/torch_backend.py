@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import BackendError, ConfigError
 from ..prompts import Prompts
-from .base import Backend, ModelSpec
+from .base import Backend, ModelSpec, choose_size
 
 try:
     import torch
@@ -27,9 +27,12 @@ _CLOSED = "the engine is closed; open it again"
 
 
 class TorchBackend(Backend):
-    """Opens a checkpoint. device: auto, cpu, cuda or cuda:N; threads: 0 leaves torch's own number."""
+    """Opens a checkpoint.
 
-    def __init__(self, directory: Path, device: str = "auto", threads: int = 0) -> None:
+    device: auto, cpu, cuda or cuda:N; threads: 0 leaves torch's own number. size: the checkpoint's own, or empty.
+    """
+
+    def __init__(self, directory: Path, device: str = "auto", threads: int = 0, size: str = "") -> None:
         why = f"{device} was asked for"
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -48,7 +51,7 @@ class TorchBackend(Backend):
         self._decoder: TextDecoder | None = TextDecoder(backbone.model.model.language_model, backbone.model.lm_head)
         self.spec = ModelSpec(
             name=manifest.name,
-            image_size=manifest.image_size,
+            image_size=choose_size([manifest.image_size], size),
             process_rate_hz=manifest.process_rate_hz,
             clip_length=manifest.clip_length,
             mean=manifest.mean,
