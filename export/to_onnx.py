@@ -23,13 +23,14 @@ from tvau_export.weights import Weights, hollow, open_hollow
 from tvau_runtime.artifact import PRECISIONS, Artifact
 from tvau_runtime.backends import find_model
 from tvau_runtime.errors import ConfigError, ModelError, TvauError
-from tvau_runtime.manifest import Manifest
+from tvau_runtime.manifest import EXPORT, Manifest
 from tvau_runtime.model import checkpoint
 from tvau_runtime.model.backbone import Backbone
 from tvau_runtime.model.tvau import TVAU
 
 EXAMPLES = """\
 examples:
+  python export/to_onnx.py --model runs/tiny/checkpoint                 into its own folder onnx, which then runs by default
   python export/to_onnx.py --out out/onnx                               the embedded model at its own size
   python export/to_onnx.py --model runs/tiny/checkpoint --out out/onnx --size 112x140 --size 224x280
   python export/to_onnx.py --out out/onnx-int8 --precision int8 --frames video.mp4
@@ -50,14 +51,17 @@ def export(
     video: Path = DEMO,
     clips: int = CLIPS,
     check: bool = True,
+    replace: bool = False,
 ) -> Artifact:
     """Writes graphs, token table, tokenizer and manifest to `out` once they agree with the checkpoint; returns the manifest.
 
     precision: as in `Artifact`. video, clips: what the graphs are compared on. check: False publishes them without a comparison,
     which holds the whole model twice; all else holds a tensor at a time, but for int8, which holds a graph at a time.
+    replace: an earlier export there goes, once this one is good.
     Raises `ModelError` where they do not agree, or for a checkpoint that cannot be exported; `out` is then as it was.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    replace = replace and (out / Artifact.FILE).is_file()
+    if not replace and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"--out {out} must be a new or an empty folder")
     if check and not video.is_file():
         raise ConfigError(f"--frames {video} must be a video file")
@@ -91,7 +95,9 @@ def export(
             if fault := first_fault(figures, precision):
                 raise ModelError(f"the graphs differ from the checkpoint, and nothing was written: {fault}")
             artifact = dataclasses.replace(artifact, parity=figures).write(draft)
-        if out.is_dir():
+        if replace:
+            shutil.rmtree(out)
+        elif out.is_dir():
             out.rmdir()
         draft.rename(out)
     return artifact
@@ -158,7 +164,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--model", default="tvau-tiny", help="checkpoint: embedded name or directory (default: tvau-tiny)"
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder for the graphs")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help=f"new folder for the graphs (default: the checkpoint's own, MODEL/{EXPORT}, which then runs by default)",
+    )
     parser.add_argument(
         "--size", type=_size, action="append", default=[], metavar="HxW",
         help="image size in pixels; may be given several times, the engine opens the first (default: the checkpoint's)",
@@ -181,14 +192,17 @@ def main(arguments: list[str] | None = None) -> int:
     )  # fmt: skip
     options = parser.parse_args(arguments)
     try:
+        source = find_model(options.model)
+        out = options.out or source / EXPORT
         artifact = export(
-            find_model(options.model),
-            options.out,
+            source,
+            out,
             options.size,
             precision=options.precision,
             video=options.frames,
             clips=options.clips,
             check=not options.skip_parity,
+            replace=options.out is None,
         )
     except (OSError, TvauError) as error:
         print(f"to_onnx: {error}", file=sys.stderr)
@@ -200,7 +214,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{graph:<12} " + "  ".join(f"{name} {value:.2g}" for name, value in figures.items()))
     if not artifact.parity:
         print("not compared with the checkpoint, as --skip-parity asked")
-    print(f"{options.out} is ready; use it with: tvau watch video.mp4 --model {options.out}")
+    print(f"{out} is ready; use it with: tvau watch video.mp4 --model {options.out or options.model}")
     return 0
 
 

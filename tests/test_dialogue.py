@@ -318,6 +318,8 @@ def test_a_way_that_contradicts_the_heat_maps_is_said_anew_from_them(backend, wi
     assert answer.text.startswith(way) == check
     _, movement = engine.describe(window)
     assert (way.capitalize() in movement) == check
+    _, movement = engine.describe(window, ((0, 0), (2, 1)))
+    assert ("From the top left to the bottom" in movement) == check, "what is known of the way goes before"
 
 
 def test_a_dialogue_goes_on_from_what_was_said_anew(backend, windows, engine, recorder, monkeypatch):

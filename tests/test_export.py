@@ -318,3 +318,22 @@ def test_a_size_that_no_patches_fill(capsys):
     with pytest.raises(SystemExit):
         to_onnx.main(["--out", "x", "--size", "100x100"])
     assert "multiples of 28" in capsys.readouterr().err
+
+
+def test_a_checkpoint_runs_its_own_graphs_until_its_weights_change(tiny_copy, capsys):
+    given = ["--model", str(tiny_copy), "--clips", "4"]
+    assert to_onnx.main(given) == 0
+    first = (tiny_copy / "onnx" / "manifest.json").read_text()
+    for backend, name in (("auto", "onnxruntime"), ("onnx", "onnxruntime"), ("torch", "torch")):
+        engine = open_backend(EngineConfig(model=str(tiny_copy), backend=backend, device="cpu"))
+        assert engine.device.startswith(name)
+        engine.close()
+    Manifest.read(tiny_copy).write(tiny_copy)  # what a checkpoint vouches for is not its export
+    assert to_onnx.main(given) == 0, "an earlier export of its own is replaced"
+    assert json.loads(first)["source"] == json.loads((tiny_copy / "onnx" / "manifest.json").read_text())["source"]
+    weights = load_file(tiny_copy / "rae.safetensors")
+    save_file({name: value + 1 for name, value in weights.items()}, tiny_copy / "rae.safetensors")
+    Manifest.read(tiny_copy).write(tiny_copy)
+    with pytest.raises(ModelError, match="was exported from other weights"):
+        open_backend(EngineConfig(model=str(tiny_copy)))
+    open_backend(EngineConfig(model=str(tiny_copy), backend="torch", device="cpu")).close()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tvau_runtime.grounding import PLACES, contradicts, named_places, warm_way, way_words
+from tvau_runtime.grounding import PLACES, box_place, contradicts, named_places, warm_way, way_words
 
 
 @pytest.mark.parametrize(
@@ -56,3 +56,10 @@ def test_each_end_of_the_way_is_where_it_is_warm_then():
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_a_map_without_a_target_has_its_middle(value):
     assert warm_way([np.full((4, 6), value, np.float32)]) == ((1, 1), (1, 1))
+
+
+@pytest.mark.parametrize(
+    ("box", "place"), [((0, 0, 10, 10), (0, 0)), ((40, 80, 60, 98), (2, 1)), ((95, 45, 140, 55), (1, 2))]
+)
+def test_the_place_of_a_box(box, place):
+    assert box_place(box, (100, 100)) == place

@@ -113,7 +113,7 @@ def test_a_description_stays_with_its_event(backend, monkeypatch):
     event = events_of(feed(pipeline, range(8)))[-1]
     asked = []
     monkeypatch.setattr(
-        pipeline.dialogue, "describe", lambda window: (asked.append(window), ("red car", "It drives."))[1]
+        pipeline.dialogue, "describe", lambda window, way: (asked.append(window), ("red car", "It drives."))[1]
     )
     described = pipeline.describe(event)
     assert (described.label, described.description) == ("red car", "It drives.")

@@ -22,7 +22,7 @@ from .backends.base import Backend
 from .config import DialogueConfig
 from .errors import QueryError
 from .generation import Context, Sampling, generate, yes_or_no, yes_probability
-from .grounding import contradicts, warm_way, way_words
+from .grounding import Place, contradicts, warm_way, way_words
 from .types import Answer, Window
 
 __all__ = ["DialogueEngine", "clean_question"]
@@ -108,9 +108,10 @@ class DialogueEngine:
             event_id=dialogue.event_id,
         )
 
-    def describe(self, window: Window) -> tuple[str, str]:
+    def describe(self, window: Window, way: tuple[Place, Place] | None = None) -> tuple[str, str]:
         """What the model says of a window's abnormal target: a short label, and one or two sentences with its movement.
 
+        way: where the target came from and went to, as far as is known; else that of the window's heat maps.
         Asks the paper's questions in its order: whether, what, how it moves. Both may be empty where the model says
         nothing. Leaves no session behind.
         """
@@ -120,7 +121,7 @@ class DialogueEngine:
             context = self._read_evidence(window)
             for question in (chat.QUESTION_ANOMALY, chat.QUESTION_TARGET, chat.QUESTION_TRAJECTORY):
                 logits = self._put(context, question, first=not said)
-                context, text = self._answer(context, logits, question, window)
+                context, text = self._answer(context, logits, question, window, way)
                 said.append(text)
         _, target, movement = said
         sentences = dict.fromkeys(_sentence(said) for said in (target, movement))  # what is said twice is written once
@@ -204,7 +205,14 @@ class DialogueEngine:
         text = chat.question_text(question, first=first)
         return context.read(self._encode(text if first else chat.ANSWER_END + text))
 
-    def _answer(self, context: Context, logits: np.ndarray, question: str, window: Window) -> tuple[Context, str]:
+    def _answer(
+        self,
+        context: Context,
+        logits: np.ndarray,
+        question: str,
+        window: Window,
+        way: tuple[Place, Place] | None = None,
+    ) -> tuple[Context, str]:
         """What is said to a question that has been put, and the context that has it then too."""
         if question == chat.QUESTION_ANOMALY:
             # Not drawn: what is said and how sure the model is of it must not contradict each other.
@@ -213,7 +221,7 @@ class DialogueEngine:
             return context, self._say(context, logits)
         again = context.fork()
         text = self._say(context, logits)
-        way = warm_way([step.heatmap.values for step in window.steps])
+        way = way or warm_way([step.heatmap.values for step in window.steps])
         if not contradicts(text, way):
             return context, text
         return again, self._say(again, logits, self._encode(way_words(*way)))

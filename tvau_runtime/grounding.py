@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-__all__ = ["PLACES", "Place", "contradicts", "named_places", "warm_way", "way_words"]
+__all__ = ["PLACES", "Place", "box_place", "contradicts", "named_places", "warm_way", "way_words"]
 
 PLACES = (("top left", "top", "top right"), ("left", "center", "right"), ("bottom left", "bottom", "bottom right"))
 """The words for each region, by row and column."""
@@ -41,6 +41,13 @@ def named_places(text: str) -> list[Place]:
 
 def _third(word: str | None) -> int:
     return _THIRD.get(word or "", 1)
+
+
+def box_place(box: Sequence[float] | np.ndarray, frame_size: tuple[int, int]) -> Place:
+    """The region of a box's middle; box: (x_min, y_min, x_max, y_max) in pixels of a frame of (height, width)."""
+    middle = (box[1] + box[3]) / 2 / frame_size[0], (box[0] + box[2]) / 2 / frame_size[1]
+    row, column = (min(2, max(0, int(part * 3))) for part in middle)
+    return row, column
 
 
 def warm_way(heatmaps: Sequence[np.ndarray] | np.ndarray) -> tuple[Place, Place]:

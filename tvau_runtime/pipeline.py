@@ -20,6 +20,7 @@ from .config import DialogueConfig, EventConfig, PipelineConfig
 from .dialogue import DialogueEngine
 from .errors import FrameError, QueryError
 from .evidence import EvidenceStore
+from .grounding import box_place
 from .prompts import Prompts
 from .stream import CameraStream, Geometry, Pair, StreamStats, Update, allowed_halvings
 from .types import AnomalyEvent, Answer, Frame, Window
@@ -207,7 +208,10 @@ class Pipeline:
         Returns the event with label and description, which it keeps from then on. Raises `QueryError` where there is no
         window of it (yet).
         """
-        label, description = self.dialogue.describe(self.window(event.camera, event.id))
+        window = self.window(event.camera, event.id)
+        size, track = window.peak.frame_size, event.track
+        way = (box_place(track[0].box, size), box_place(track[-1].box, size)) if track else None
+        label, description = self.dialogue.describe(window, way)
         self._stream(event.camera).detector.set_text(event.id, label, description)
         return dataclasses.replace(event, label=label, description=description)
 

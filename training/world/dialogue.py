@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from tvau_runtime.chat import QUESTION_ANOMALY, QUESTION_ENVIRONMENT, QUESTION_TARGET, QUESTION_TRAJECTORY
-from tvau_runtime.grounding import PLACES, Place, way_words
+from tvau_runtime.grounding import PLACES, box_place, way_words
 
 from .palette import COLORS
 from .scene import LIGHTS, SIDES
@@ -68,13 +68,8 @@ _LEAST_AREA = 0.0025
 
 def place_of(box: np.ndarray, size: tuple[int, int]) -> str:
     """Which ninth of an image of (height, width) the box's middle is in."""
-    row, column = _ninth(box, size)
+    row, column = box_place(box, size)
     return PLACES[row][column]
-
-
-def _ninth(box: np.ndarray, size: tuple[int, int]) -> Place:
-    x, y = (box[0] + box[2]) / 2 / size[1], (box[1] + box[3]) / 2 / size[0]
-    return min(2, max(0, int(y * 3))), min(2, max(0, int(x * 3)))
 
 
 def _noun(kind: str, color: str) -> str:
@@ -130,7 +125,7 @@ def anomaly_dialogue(clip: Clip, rng: np.random.Generator | None = None) -> list
 def _trajectory(actor: Actor, clip: Clip) -> str:
     size = clip.objects.shape[1:]
     when = np.flatnonzero(actor.abnormal_frames)
-    return way_words(*(_ninth(actor.boxes[t], size) for t in (when[0], when[-1])))
+    return way_words(*(box_place(actor.boxes[t], size) for t in (when[0], when[-1])))
 
 
 def _visible(clip: Clip) -> list[Actor]:
