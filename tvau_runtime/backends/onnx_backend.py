@@ -41,6 +41,8 @@ class OnnxBackend(ExportedBackend):
         super().__init__(directory, size)
         options = ort.SessionOptions()
         options.log_severity_level = 3
+        # Threads that spin while they wait for work take the cores from whoever brings it: decoding, DDS, the caller.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if threads:
             options.intra_op_num_threads = threads
         failed: dict[str, str] = {}
