@@ -131,7 +131,7 @@ def test_the_overlay_shows_heat_and_boxes(clip, flags, tmp_path):
 def test_events_are_described_once_they_have_a_window(clip, flags, tmp_path, monkeypatch):
     asked = []
 
-    def describe_window(self, window):
+    def describe_window(self, window, way):
         asked.append(window)
         return "a red square", "A red square. It goes to the right."
 

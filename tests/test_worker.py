@@ -290,7 +290,7 @@ def test_an_event_is_described_by_an_update_of_its_own_while_the_stream_goes_on(
     """At START there is no full window yet: the question is put as soon as there is one."""
     pipeline = pipeline_of(backend, dataclasses.replace(ALWAYS, update_period_s=0.5), describe=True, queue_size=50)
     answer = ("red car", "A red car drives to the right.")
-    monkeypatch.setattr(pipeline.dialogue, "describe", lambda window: answer)
+    monkeypatch.setattr(pipeline.dialogue, "describe", lambda *_: answer)
     gate = Gate(monkeypatch, pipeline.dialogue, "describe")
     got = []
     with StreamWorker(pipeline, got.append) as worker:
@@ -316,7 +316,7 @@ def test_an_event_is_described_by_an_update_of_its_own_while_the_stream_goes_on(
 
 def test_words_that_come_after_the_end_come_with_a_repeated_end(backend, monkeypatch):
     pipeline = pipeline_of(backend, ALWAYS, describe=True, queue_size=50)
-    monkeypatch.setattr(pipeline.dialogue, "describe", lambda window: ("red car", ""))
+    monkeypatch.setattr(pipeline.dialogue, "describe", lambda *_: ("red car", ""))
     gate = Gate(monkeypatch, pipeline.dialogue, "describe")
     got = []
     with StreamWorker(pipeline, got.append) as worker:
@@ -337,7 +337,7 @@ def test_words_that_come_after_the_end_come_with_a_repeated_end(backend, monkeyp
 def test_an_event_stays_without_words_where_there_are_none(backend, monkeypatch, caplog, answer):
     pipeline = pipeline_of(backend, ALWAYS, describe=True, queue_size=50)
 
-    def describe(_):
+    def describe(*_):
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -368,7 +368,7 @@ def test_an_event_that_never_has_a_window_is_given_up(backend):
 def test_events_are_not_described_where_that_is_switched_off(backend, monkeypatch):
     pipeline = pipeline_of(backend, ALWAYS, describe=True, queue_size=50)
     asked = []
-    monkeypatch.setattr(pipeline.dialogue, "describe", lambda window: (asked.append(window), ("x", "y"))[1])
+    monkeypatch.setattr(pipeline.dialogue, "describe", lambda window, way: (asked.append(window), ("x", "y"))[1])
     pipeline.configure(dialogue=dataclasses.replace(pipeline.config.dialogue, describe_events=False))
     with StreamWorker(pipeline, lambda _: None) as worker:
         for k in range(12):
