@@ -77,6 +77,7 @@ setup(
     # colcon's --symlink-install refuses a name that is mapped to itself.
     package_dir={name: folder for name, folder in FOLDERS.items() if name != folder},
     package_data={
+        "tvau": ["fastdds.xml"],
         "tvau_runtime": files("assets/**/*", base=FOLDERS["tvau_runtime"]),
         "tvau_training": files("recipes/*.yaml", base=FOLDERS["tvau_training"]),
     },

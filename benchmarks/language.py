@@ -8,79 +8,63 @@ engines, on the same merged weights and prompt embeddings; all must say the same
 from __future__ import annotations
 
 import argparse
-import platform
 import statistics
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import interleave, ratio, table, write
+from common import DEMO, Skipped, command, export_of, prepare, ratio, table, timed
 
-from tvau_runtime import DialogueConfig, EngineConfig, Pipeline, TvauError, VideoReader, Window, chat
+from tvau_runtime import DialogueConfig, EngineConfig, Pipeline, VideoReader, Window, chat
 from tvau_runtime.backends import find_model, open_backend
 from tvau_runtime.backends.base import Backend
 from tvau_runtime.dialogue import DialogueEngine
 from tvau_runtime.generation import Context
+from tvau_runtime.manifest import Manifest
 
-EXAMPLE = """\
-example:
-  python export/to_onnx.py --out out/onnx && python benchmarks/language.py --export out/onnx --json out/language.json
-"""
-DEMO = Path(__file__).resolve().parent.parent / "tvau_runtime" / "assets" / "demo.mp4"
+__all__ = ["run"]
+
+ROUNDS, QUICK_ROUNDS = 20, 3
+TOKENS, QUICK_TOKENS = 48, 8
+"""Length of the answers whose speed is measured."""
 FOLLOW_UPS = (2, 5)
 """Turns whose first token is timed."""
 WARM_UP = 2
 FIRST, LATER = chat.QUESTION_ANOMALY, chat.QUESTION_TARGET
 
 
-def main() -> int:
-    """Runs the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--model", default="tvau-tiny", help="checkpoint: embedded name or directory")
-    parser.add_argument("--export", required=True, metavar="DIR", help="the graphs made of it by export/to_onnx.py")
-    parser.add_argument("--rounds", type=int, default=20, help="timings per figure; the median counts (default: 20)")
-    parser.add_argument(
-        "--tokens", type=int, default=48, help="length of the answers whose speed is measured (default: 48)"
-    )
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads of every engine (default: its own number)")
-    parser.add_argument("--json", type=Path, help="also write the figures there")
-    options = parser.parse_args()
-    if options.rounds < 1 or options.tokens < 2:
-        parser.error("--rounds must be at least 1 and --tokens at least 2")
-    try:
-        engines = {
-            name: open_backend(EngineConfig(model=at, device="cpu", threads=options.threads))
-            for name, at in (("torch", options.model), ("onnx", options.export))
-        }
-        window = demo_window(engines["torch"])
-        begins = {name: first_tokens(engine, window, options.rounds) for name, engine in engines.items()}
-        goes_on = speed(options.model, engines, window, options.rounds, options.tokens)
-    except TvauError as error:
-        print(f"language: {error}", file=sys.stderr)
-        return 2
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Milliseconds until the first token, and tokens per second behind it, by engine. Raises `Skipped`."""
+    prepare(options)
+    tokens = QUICK_TOKENS if options.quick else TOKENS
+    rounds = options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS)
+    height, width = Manifest.read(find_model(options.model)).image_size
+    graphs = export_of(options, [(height, width)])
+    if not graphs:
+        raise Skipped(f"{options.export} has no graph of {height}x{width} pixels")
+    engines = {
+        name: open_backend(EngineConfig(model=str(at), device="cpu", threads=options.threads))
+        for name, at in (("torch", options.model), ("onnxruntime", graphs[height, width]))
+    }
+    window = demo_window(engines["torch"])
+    begins = {name: first_tokens(engine, window, options, rounds) for name, engine in engines.items()}
+    goes_on = speed(options, engines, window, rounds, tokens)
     for name, rows in begins.items():
-        table(
-            f"until the first token, {engines[name].device}", ["", "ms", "x cold", "x recomputed"], list(rows.values())
-        )
-    table("after it", ["", "tokens/s", "x transformers", "same tokens"], list(goes_on.values()))
-    if options.json:
-        result = {
-            "model": engines["torch"].spec.name,
-            "engines": {name: engine.device for name, engine in engines.items()},
-            "rounds": options.rounds,
-            "tokens": options.tokens,
-            "machine": platform.processor() or platform.machine(),
-            "first_token": {n: {k: dict(zip(("ms", "x_cold", "x_recomputed"), r[1:])) for k, r in rows.items()}
-                            for n, rows in begins.items()},
-            "decoding": {k: dict(zip(("tokens_per_s", "x_transformers", "same_tokens"), row[1:]))
-                         for k, row in goes_on.items()},
-        }  # fmt: skip
-        write(options.json, result)
-    return 0
+        columns = ["", "ms", "x cold", "x recomputed"]
+        table(f"until the first token, {engines[name].device}", columns, list(rows.values()))
+    table(f"{tokens} tokens behind it", ["", "tokens/s", "x transformers", "same tokens"], list(goes_on.values()))
+    for engine in engines.values():
+        engine.close()
+    first = {
+        name: {what: dict(zip(("ms", "x_cold", "x_recomputed"), row[1:], strict=True)) for what, row in rows.items()}
+        for name, rows in begins.items()
+    }
+    decoding = {
+        what: dict(zip(("tokens_per_s", "x_transformers", "same_tokens"), row[1:], strict=True))
+        for what, row in goes_on.items()
+    }
+    return {"rounds": rounds, "tokens": tokens, "first_token": first, "decoding": decoding}
 
 
 def demo_window(backend: Backend) -> Window:
@@ -90,7 +74,7 @@ def demo_window(backend: Backend) -> Window:
         return next(u.window for frame in video for u in pipeline.push(frame) if u.window is not None)
 
 
-def first_tokens(engine: Backend, window: Window, rounds: int) -> dict[str, list[Any]]:
+def first_tokens(engine: Backend, window: Window, options: argparse.Namespace, rounds: int) -> dict[str, list[Any]]:
     """Rows: what, milliseconds, times a cold question, and times the same recomputed where that is something else."""
     short = DialogueConfig(max_new_tokens=1, max_sessions=10000)
     cold, ahead = (DialogueEngine(engine, short, lambda *_: window) for _ in range(2))
@@ -110,7 +94,7 @@ def first_tokens(engine: Backend, window: Window, rounds: int) -> dict[str, list
         dialogue.config = short
         calls[f"turn {turn}"] = lambda dialogue=dialogue, begun=begun: dialogue.ask(LATER, session=begun.pop()[0])
         calls[f"turn {turn}, recomputed"] = lambda history=history: Context(engine, *prompt(engine, window, history))
-    spent = interleave(calls, rounds, WARM_UP)
+    spent = timed(calls, options, rounds, WARM_UP)
     found = {}
     for name, values in spent.items():
         again = spent.get(f"{name}, recomputed")
@@ -119,13 +103,15 @@ def first_tokens(engine: Backend, window: Window, rounds: int) -> dict[str, list
     return found
 
 
-def speed(model: str, engines: dict[str, Backend], window: Window, rounds: int, count: int) -> dict[str, list[Any]]:
+def speed(
+    options: argparse.Namespace, engines: dict[str, Backend], window: Window, rounds: int, count: int
+) -> dict[str, list[Any]]:
     """Rows: engine, tokens per second behind the first, times transformers, and whether it says the same."""
     import torch
 
     from tvau_runtime.model import checkpoint
 
-    plain: Any = checkpoint.load(find_model(model))[0].backbone.model
+    plain: Any = checkpoint.load(find_model(options.model))[0].backbone.model
     plain.generation_config.eos_token_id = None  # all go on to the same length
     embeddings, positions = prompt(engines["torch"], window, chat.question_text(LATER, first=True))
     given = {
@@ -156,7 +142,7 @@ def speed(model: str, engines: dict[str, Backend], window: Window, rounds: int, 
         for name, speak in speakers.items()
         for tokens in (1, count)
     }
-    spent = interleave({f"{name} {tokens}": call for (name, tokens), call in calls.items()}, rounds, 1)
+    spent = timed({f"{name} {tokens}": call for (name, tokens), call in calls.items()}, options, rounds, 1)
     per_token = {
         name: [
             (long - short) / (count - 1)
@@ -200,4 +186,4 @@ def _begin(dialogue: DialogueEngine, turns: int) -> tuple[str, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command(run, __doc__))

@@ -34,6 +34,7 @@ from tvau_msgs.srv import Query
 from tvau.conversions import from_time, to_time
 from tvau.demo_nodes import NodeProcesses
 from tvau.image_conversion import to_message
+from tvau.middleware import prepare
 
 __all__ = ["SAMPLING_HZ", "Ear", "Played", "Player", "ros", "usage"]
 
@@ -51,6 +52,7 @@ def ros() -> Iterator[None]:
     """rclpy on a ROS domain of its own, which processes that are started meanwhile share."""
     os.environ["ROS_DOMAIN_ID"] = str(random.SystemRandom().randint(1, 101))
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    prepare()  # the player's process inherits it
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     try:
         yield

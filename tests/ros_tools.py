@@ -29,6 +29,7 @@ from tvau_msgs.srv import Query
 from tvau.conversions import from_time, to_time
 from tvau.executor import PoolExecutor
 from tvau.image_conversion import to_message
+from tvau.middleware import prepare
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # of the lark that comes with ROS, on its first import
@@ -209,6 +210,7 @@ def keep_log(node: Any) -> None:
 @contextmanager
 def ros(context: Context | None = None) -> Iterator[None]:
     """rclpy, without its signal handlers."""
+    prepare()
     rclpy.init(args=[], context=context, signal_handler_options=SignalHandlerOptions.NO)
     try:
         yield

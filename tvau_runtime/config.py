@@ -90,7 +90,7 @@ class EngineConfig(Validated):
         "",
         "Image size in pixels, HEIGHTxWIDTH, of those that an export holds graphs for; empty takes the first.",
     )
-    threads: int = option(0, "CPU threads of the engine; 0 leaves it to the engine.", minimum=0, maximum=1024)
+    threads: int = option(0, "CPU threads of the engine; 0: as many as the model is worth.", minimum=0, maximum=1024)
     fp16: bool = option(
         False, "Whether onnxruntime's TensorRT may compute in half precision; other engines do as exported."
     )

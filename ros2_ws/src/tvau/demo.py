@@ -29,6 +29,7 @@ from .camera_config import CameraConfig
 from .demo_listener import DemoListener
 from .demo_nodes import NodeProcesses
 from .demo_story import Story
+from .middleware import prepare
 
 __all__ = ["Demo", "Unfinished", "main"]
 
@@ -63,6 +64,7 @@ class Demo:
         self._asked: Any = None
         """The question that waits for an answer, with its future."""
         self._answers: list[tuple[str, Any]] = []
+        prepare()
         rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
         self._listener = DemoListener(self._recorder, self._on_event)
         self._executor = SingleThreadedExecutor()

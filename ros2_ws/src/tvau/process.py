@@ -21,6 +21,7 @@ from rclpy.utilities import try_shutdown
 from tvau_runtime import TvauError
 
 from .executor import PoolExecutor
+from .middleware import prepare
 
 __all__ = ["LogToRos", "Runnable", "run"]
 
@@ -63,6 +64,7 @@ def run(make: Callable[[], Runnable], arguments: list[str] | None = None) -> int
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, note)
+    prepare()
     try:
         rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     except Exception as error:  # of several types of rclpy's binary module
