@@ -23,6 +23,7 @@ from tvau_msgs.msg import AnomalyScore
 from tvau_runtime import ConfigError, Frame, FrameError, Update, blend_heatmap, draw_events, draw_status
 
 from .conversions import detections_message, event_message, from_time, header, score_message
+from .executor import AtOnceCallbackGroup
 from .image_conversion import to_message, to_rgb
 from .node_config import NodeConfig
 from .publishers import told_of_publishers
@@ -51,7 +52,8 @@ class CameraPort:
         """From the last heat map's stamp to its publication, on the node's clock."""
         self._node, self._config, self._bridge, self._submit = node, config, bridge, submit
         self._subscription: Any = None
-        self._group = MutuallyExclusiveCallbackGroup()  # frames stay in order
+        # Of either group, frames stay in order. An image as it is takes a copy; decoding one takes longer.
+        self._groups = {Image: AtOnceCallbackGroup(), CompressedImage: MutuallyExclusiveCallbackGroup()}
         self._last_came = self._last_warned = self._last_complained = 0.0  # monotonic, s
         self._stamp_is_missing = self._is_changing_type = False
         self._last_stamp_ns = 0
@@ -140,7 +142,7 @@ class CameraPort:
                 self.topic,
                 self._receive,
                 qos,
-                callback_group=self._group,
+                callback_group=self._groups[kind],
                 qos_overriding_options=self._given_overrides(),
             )
         except Exception as error:  # as above

@@ -9,6 +9,7 @@ import traceback
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.context import Context
 from rclpy.exceptions import InvalidHandle
 from rclpy.executors import (
@@ -21,7 +22,14 @@ from rclpy.executors import (
 from rclpy.logging import get_logger
 from rclpy.task import Task
 
-__all__ = ["PoolExecutor"]
+__all__ = ["AtOnceCallbackGroup", "PoolExecutor"]
+
+
+class AtOnceCallbackGroup(MutuallyExclusiveCallbackGroup):
+    """Callbacks that take next to no time, and so run in the spinning thread: to hand one to another thread costs more.
+
+    rclpy builds the list of what it waits for anew in Python, once more for every callback that begins elsewhere.
+    """
 
 
 class PoolExecutor(Executor):
@@ -43,7 +51,10 @@ class PoolExecutor(Executor):
             return  # something was destroyed while it was looked at
         with self._tasks_lock:  # rclpy would hand out a task that waits in the pool again and again
             self._tasks = [each for each in self._tasks if each[0] is not waiting[0]]
-        self._pool.submit(self._execute, *waiting)
+        if isinstance(getattr(waiting[1], "callback_group", None), AtOnceCallbackGroup):
+            self._execute(*waiting)
+        else:
+            self._pool.submit(self._execute, *waiting)
 
     def shutdown(self, timeout_sec: float | None = None) -> bool:
         """Waits for the callbacks that run, however long they take, and frees the rest."""
