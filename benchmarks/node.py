@@ -31,6 +31,8 @@ __all__ = ["run"]
 CAMERAS = (1, 2, 4, 8)
 LOADS = (0.5, 0.9, 1.0, 1.5)
 """Shares of the peak rate."""
+FLOOD = 2.5
+"""Times the peak rate, all cameras together, at which one model meets several processes: more than either can take."""
 LOST = 0.05
 """Largest share of frames that may be lost at the peak rate."""
 SEARCH_STEPS, TRIAL_S, FIXED_S, ROUNDS = 6, 3.0, 5.0, 5
@@ -94,6 +96,7 @@ def _start(
             "engine.threads": threads,
             "engine.device": "cpu",
             "stream.process_rate_hz": SAMPLING_HZ,
+            "stream.max_halvings": 0,  # what it can take is asked, not how it makes do
             "events.min_duration_s": 0.0,
             "events.update_period_s": 0.0,  # an event is told with every heat map
             "dialogue.describe_events": False,  # the language model speaks only when it is asked
@@ -287,7 +290,7 @@ def _cameras(
     counts: Sequence[int],
     quick: bool,
 ) -> list[dict[str, Any]]:
-    """Heat maps per second of so many cameras on one model, and on as many processes, turn by turn at 1.5 times the peak."""
+    """Heat maps per second of so many cameras on one model, and on as many processes, turn by turn with more than they can take."""
     rows = []
     for count in counts:
         alone = [f"alone_{number}" for number in range(count)]
@@ -301,7 +304,7 @@ def _cameras(
         for _ in range(1 if quick else 3):
             for side, (cameras, pids) in sides.items():
                 before = usage(pids)
-                player.begin([_topic(camera) for camera in cameras], 1.5 * peak_hz / count, 1.0 if quick else 3.0)
+                player.begin([_topic(camera) for camera in cameras], FLOOD * peak_hz / count, 1.0 if quick else 3.0)
                 played = ear.hear(player)
                 after = usage(pids)
                 maps = sum(len(ear.maps[camera]) for camera in cameras)
