@@ -290,7 +290,7 @@ def _cameras(
     counts: Sequence[int],
     quick: bool,
 ) -> list[dict[str, Any]]:
-    """Heat maps per second of so many cameras on one model, and on as many processes, turn by turn with more than they can take."""
+    """Heat maps per second of so many cameras on one model, and on as many processes, turn by turn; more than they can take."""
     rows = []
     for count in counts:
         alone = [f"alone_{number}" for number in range(count)]

@@ -28,7 +28,7 @@ WORK_PER_THREAD = 2e9
 a pair of 0.36 GFLOP takes 7.1 ms with one thread and 7.9 ms with two, one of 6.6 GFLOP 94 ms and 63 ms."""
 SPIN_US = 30
 """How long a thread spins for its next piece of work before it sleeps, in microseconds: enough from one operator to the next.
-onnxruntime's default is a thousand times longer, and takes the cores from whoever brings the work: decoding, DDS, the caller."""
+onnxruntime's default spins on after the last, and takes the cores from whoever brings the work: decoding, DDS, the caller."""
 TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
