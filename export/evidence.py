@@ -15,10 +15,10 @@ from tvau_runtime.window import FrameSampler
 from tvau_training.batches import pack_clip
 from tvau_training.world import make_clip
 
-__all__ = ["CHECK", "labelled_clips", "video_windows"]
+__all__ = ["CALIBRATION", "CHECK", "labelled_clips", "video_windows"]
 
-CHECK = 500_000
-"""Seed of the first clip that graphs are checked on; those that they are calibrated on begin at 0."""
+CHECK, CALIBRATION = 500_000, 0
+"""Seeds of the first clip that graphs are checked on, and of the first that they are calibrated on."""
 ABNORMAL = 0.25
 """A patch counts as abnormal from this share of it on."""
 ASPECT = 4 / 3

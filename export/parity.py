@@ -20,7 +20,7 @@ from tvau_runtime.model.tvau import TVAU
 from tvau_runtime.prompts import Prompts
 from tvau_runtime.tokenizer import TextTokenizer
 
-__all__ = ["BOUNDS", "Bound", "compare", "first_fault"]
+__all__ = ["BOUNDS", "Bound", "compare", "first_fault", "first_prompt"]
 
 Figures = dict[str, dict[str, float]]
 
@@ -42,7 +42,13 @@ class Bound:
     """Most that the heat map's AUROC per patch may fall."""
 
 
-BOUNDS = {"fp32": Bound(1e-3, 1.0, 1e-4), "fp16": Bound(0.05, 0.95, 0.002), "int8": Bound(0.5, 0.9, 0.002)}
+EIGHT_BITS = Bound(0.5, 0.9, 0.002)
+BOUNDS = {
+    "fp32": Bound(1e-3, 1.0, 1e-4),
+    "fp16": Bound(0.05, 0.95, 0.002),
+    "int8": EIGHT_BITS,
+    "int8-static": EIGHT_BITS,
+}
 """By precision. Eight bits move single numbers far; what they are used for must stay."""
 
 
@@ -70,7 +76,7 @@ def compare(
         _note(figures["visual"], kind, tokens, got_tokens)
         _note(figures["class_maps"], kind, maps, got_maps)
         _note(figures["rae"], kind, model.rae(maps[None])[0], engine.anomaly_prompts(maps.numpy()))
-        prompt, positions = _prompt(model, tokenizer, tokens, maps, engine.spec.process_rate_hz)
+        prompt, positions = first_prompt(model, tokenizer, tokens, maps, engine.spec.process_rate_hz)
         same += _decode(model, engine, prompt, positions, figures["decoder"], kind)
     figures["decoder"]["same_tokens"] = sum(same) / len(same)
     figures["heat_map"] = _heat_map(model, engine, text, clips)
@@ -96,7 +102,7 @@ def first_fault(figures: Figures, precision: str = "fp32") -> str:
     return ""
 
 
-def _prompt(
+def first_prompt(
     model: TVAU, tokenizer: TextTokenizer, tokens: torch.Tensor, maps: torch.Tensor, rate_hz: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """The first question about a window, as embeddings [S, D] and positions [3, S]."""

@@ -7,6 +7,7 @@ import dataclasses
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import torch
 from tqdm import tqdm
 
 import tvau_runtime
+from tvau_export.calibration import Calibration, Feed
 from tvau_export.graphs import Decoder, Graph, RegionPrompts, VisionHeatmap
 from tvau_export.onnx_files import OPSET, save, store_narrow, trace, write_table
 from tvau_export.parity import compare, first_fault
@@ -55,8 +57,9 @@ def export(
 ) -> Artifact:
     """Writes graphs, token table, tokenizer and manifest to `out` once they agree with the checkpoint; returns the manifest.
 
-    precision: as in `Artifact`. video, clips: what the graphs are compared on. check: False publishes them without a comparison,
-    which holds the whole model twice; all else holds a tensor at a time, but for int8, which holds a graph at a time.
+    precision: as in `Artifact`. video, clips: what the graphs are compared on; as many other clips calibrate int8-static,
+    for which the whole model is held. check: False publishes them without a comparison, which holds it twice. All else holds a
+    tensor at a time, but for int8, which holds a graph at a time.
     replace: an earlier export there goes, once this one is good.
     Raises `ModelError` where they do not agree, or for a checkpoint that cannot be exported; `out` is then as it was.
     """
@@ -71,7 +74,7 @@ def export(
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
         draft = Path(folder) / "draft"
         draft.mkdir()
-        facts = _write(model, manifest, weights, sizes, precision, draft)
+        facts = _write(model, manifest, weights, sizes, precision, Calibration(source, clips), draft)
         shutil.copy(source / checkpoint.TOKENIZER_FILE, draft / "tokenizer.json")
         artifact = Artifact(
             name=manifest.name,
@@ -104,7 +107,13 @@ def export(
 
 
 def _write(
-    model: TVAU, manifest: Manifest, weights: Weights, sizes: list[tuple[int, int]], precision: str, draft: Path
+    model: TVAU,
+    manifest: Manifest,
+    weights: Weights,
+    sizes: list[tuple[int, int]],
+    precision: str,
+    calibration: Calibration,
+    draft: Path,
 ) -> dict[str, Any]:
     """Graphs and token table; returns what they say of the language model."""
     backbone = model.backbone.model
@@ -114,20 +123,21 @@ def _write(
     decoder = Decoder(model.backbone)
     with tqdm(total=2 + len(sizes), desc="graphs", unit="graph", dynamic_ncols=True) as bar:
 
-        def write(graph: Graph, name: str, eight_bits: bool) -> None:
+        def write(graph: Graph, name: str, feeds: Iterator[Feed] | None) -> None:
             traced = trace(graph, backbone, weights)
-            if eight_bits:
-                traced = quantise(traced)
+            if feeds is not None:
+                traced = quantise(traced, precision, feeds)
             store_narrow(traced)
             save(traced, draft / name)
             bar.update()
 
-        eight_bits = precision == "int8"
-        write(RegionPrompts(model), "rae.onnx", False)
-        write(decoder, "decoder.onnx", eight_bits)
+        narrow = precision not in ("fp32", "fp16")
+        write(RegionPrompts(model), "rae.onnx", None)
+        write(decoder, "decoder.onnx", calibration.decoder() if narrow else None)
         for height, width in sizes:
             model.backbone = Backbone(backbone, (height // 14, width // 14), manifest.taps)
-            write(VisionHeatmap(model), f"vision_ahd-{height}x{width}.onnx", eight_bits)
+            feeds = calibration.vision((height, width)) if narrow else None
+            write(VisionHeatmap(model), f"vision_ahd-{height}x{width}.onnx", feeds)
     names = {id(parameter): name for name, parameter in backbone.named_parameters()}
     vocabulary = write_table(
         weights, names[id(backbone.get_input_embeddings().weight)], draft / "embeddings.npy", dtype
@@ -176,7 +186,8 @@ def main(arguments: list[str] | None = None) -> int:
     )  # fmt: skip
     parser.add_argument(
         "--precision", choices=PRECISIONS, default="fp32",
-        help="what the graphs compute in: fp32, fp16 (for GPUs), int8 (for CPUs) (default: fp32)",
+        help="what the graphs compute in: fp32, fp16 (for GPUs), int8 (for CPUs), int8-static (for TensorRT, with "
+        "scales calibrated on clips of the validation split) (default: fp32)",
     )  # fmt: skip
     parser.add_argument(
         "--frames", type=Path, default=DEMO, metavar="VIDEO",

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tvau_runtime.artifact import PRECISIONS, Artifact
 from tvau_runtime.backends.cuda_device import CudaDevice
-from tvau_runtime.errors import BackendError, ConfigError, ModelError, TvauError
+from tvau_runtime.errors import ConfigError, ModelError, TvauError
 
 __all__ = ["build", "main", "profiles"]
 
@@ -28,8 +28,6 @@ MOST_NEW = 512
 """New tokens in one pass of the language model; longer prompts are read in several, so that scores stay small in memory."""
 TEXT = 64
 """Tokens that are left for words beside a window's visual tokens, at least."""
-LEAST_CAPABILITY = {"fp8": (8, 9)}
-"""Compute capability that a precision needs, where that is more than TensorRT itself."""
 
 Shape = tuple[int, ...]
 Profile = dict[str, tuple[Shape, Shape, Shape]]
@@ -102,12 +100,6 @@ def build(source: Path, out: Path, precision: str, max_patches: int, max_tokens:
     from tvau_runtime.backends.tensorrt_backend import TensorrtBackend
 
     where = CudaDevice(device)
-    least = LEAST_CAPABILITY.get(artifact.precision, (0, 0))
-    if tuple(map(int, where.compute_capability.split("."))) < least:
-        raise BackendError(
-            f"{artifact.precision} needs compute capability {least[0]}.{least[1]}, "
-            f"{where.name} has {where.compute_capability}"
-        )
     timings = Timings(before)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
@@ -140,10 +132,15 @@ def _read(source: Path, precision: str) -> Artifact:
     artifact = Artifact.read(source)
     if artifact.tensorrt:
         raise ConfigError(f"--onnx {source} holds engines; name the graphs that they were built from")
+    if artifact.precision == "int8":
+        raise ConfigError(
+            f"--onnx {source}: these graphs quantise their inputs while they run, which TensorRT does not do; export them with "
+            "--precision int8-static"
+        )
     if precision and precision != artifact.precision:
         raise ConfigError(
             f"--precision {precision}: the graphs in {source} are {artifact.precision}, and TensorRT takes every type from the "
-            f"graph; give it {precision} graphs, for int8 and fp8 with QuantizeLinear and DequantizeLinear nodes"
+            f"graph; export them with --precision {precision}"
         )
     artifact.verify(source)
     return artifact

@@ -23,7 +23,7 @@ __all__ = ["PRECISIONS", "Artifact"]
 
 ENGINE_FACTS = ("version", "compute_capability", "device")
 
-PRECISIONS = ("fp32", "fp16", "int8", "fp8")
+PRECISIONS = ("fp32", "fp16", "int8", "int8-static")
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,8 @@ class Artifact(Directory):
     head_dim: int
     vocabulary: int
     precision: str
-    """What the backbone's graphs compute in: fp32, fp16 (with half-precision caches) or int8."""
+    """What the backbone's graphs compute in: fp32, fp16 (with half-precision caches), int8 (whose inputs are quantised while they
+    run, for CPUs) or int8-static (with calibrated scales, for TensorRT)."""
     opset: int
     parity: dict[str, Any] = field(default_factory=dict)
     """How far each graph is from the checkpoint it was made from."""

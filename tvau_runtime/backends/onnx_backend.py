@@ -74,9 +74,8 @@ class OnnxBackend(ExportedBackend):
         """Judged from the vision graph's size, as each weight meets each patch. 0: onnxruntime's own number, one per core."""
         vision = self._artifact.vision_file(self.spec.image_size)
         stored = sum(path.stat().st_size for path in self._directory.glob(f"{vision}*"))
-        weights = stored / (
-            1 if self._artifact.precision == "int8" else 2
-        )  # fp32 is stored in half where nothing is lost
+        # fp32 is stored in half precision where nothing is lost.
+        weights = stored / (2 if self._artifact.precision in ("fp32", "fp16") else 1)
         rows, columns = self.spec.grid
         wanted = math.ceil(2 * weights * rows * columns / WORK_PER_THREAD)
         return wanted if wanted < (os.cpu_count() or 1) else 0

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import BackendError, ConfigError
+from ..manifest import Manifest
 from ..prompts import Prompts
 from .base import Backend, ModelSpec, choose_size
 
@@ -16,14 +17,29 @@ try:
     import torch
 
     from ..model import checkpoint
+    from ..model.backbone import Backbone
     from ..model.text_decoder import TextDecoder
     from ..model.tvau import TVAU
 except ImportError as error:
     raise BackendError(f"the torch engine needs torch and transformers ({error}): pip install 'tvau[torch]'") from error
 
-__all__ = ["TorchBackend"]
+__all__ = ["TorchBackend", "model_spec"]
 
 _CLOSED = "the engine is closed; open it again"
+
+
+def model_spec(manifest: Manifest, backbone: Backbone, image_size: tuple[int, int]) -> ModelSpec:
+    """What the runtime must know about a checkpoint, at an image size (height, width)."""
+    return ModelSpec(
+        name=manifest.name,
+        image_size=image_size,
+        process_rate_hz=manifest.process_rate_hz,
+        clip_length=manifest.clip_length,
+        mean=manifest.mean,
+        std=manifest.std,
+        text_dim=backbone.text_dim,
+        tokens_per_second=backbone.tokens_per_second,
+    )
 
 
 class TorchBackend(Backend):
@@ -49,16 +65,7 @@ class TorchBackend(Backend):
         self._opened, manifest, self.tokenizer = checkpoint.load(directory, device=str(self._device))
         backbone = self._model.backbone
         self._decoder: TextDecoder | None = TextDecoder(backbone.model.model.language_model, backbone.model.lm_head)
-        self.spec = ModelSpec(
-            name=manifest.name,
-            image_size=choose_size([manifest.image_size], size),
-            process_rate_hz=manifest.process_rate_hz,
-            clip_length=manifest.clip_length,
-            mean=manifest.mean,
-            std=manifest.std,
-            text_dim=backbone.text_dim,
-            tokens_per_second=backbone.tokens_per_second,
-        )
+        self.spec = model_spec(manifest, backbone, choose_size([manifest.image_size], size))
         self.device = f"torch {self._device}"
         if self._device.type == "cpu":
             self.device += f", {torch.get_num_threads()} threads"
