@@ -52,22 +52,29 @@ class VideoReader:
     """Iterates over the frames of a source, once.
 
     source: a file, a URL (`rtsp://…`), a device by its number (`0`) or path (`/dev/video0`).
-    camera, frame_id: go into the frames.
+    camera, frame_id: go into the frames. start: the number of the frame that a file begins at; its stamp is what it is when
+    all are read.
 
     Raises `FrameError` for a source that is not there or cannot be read. One that fails in the middle ends there: what
     was read is good, and `problem` then says what is missing.
     """
 
-    def __init__(self, source: str | int | Path, *, camera: str = "camera", frame_id: str = "") -> None:
+    def __init__(
+        self, source: str | int | Path, *, camera: str = "camera", frame_id: str = "", start: int = 0
+    ) -> None:
         self._name = str(source)
-        self._camera, self._frame_id = camera, frame_id
+        self._camera, self._frame_id, self._start = camera, frame_id, start
         self.problem = ""
         """What is wrong with the source, as far as it was read; empty if nothing."""
         self._capture = _open(self._name)
         self.info = _info(self._capture, self._name)
+        if start:
+            self._seek(start)
         self._first: np.ndarray | None = self._read()
         if self._first is None:
             self.close()
+            if start:
+                raise FrameError(f"{self._name} has no frame {start} that can be read; it states {self.info.frames}")
             raise FrameError(
                 f"not one frame of {self._name} could be read: it is empty, damaged, or of a codec that this OpenCV "
                 "lacks; try `ffmpeg -i IN -c:v libx264 -pix_fmt yuv420p OUT.mp4`"
@@ -77,13 +84,13 @@ class VideoReader:
         image, self._first = self._first, None
         read, stamp_ns = 0, -1
         while image is not None:
-            stamp_ns = self._stamp(stamp_ns)
+            stamp_ns = self._stamp(stamp_ns, self._start + read)
             read += 1
             rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
             yield Frame(rgb=rgb, stamp_ns=stamp_ns, camera=self._camera, frame_id=self._frame_id)
             image = self._read()
         if read:
-            self._check_end(read, stamp_ns)
+            self._check_end(self._start + read, stamp_ns)
 
     def close(self) -> None:
         """Frees the source. May be called again."""
@@ -103,18 +110,31 @@ class VideoReader:
             return None
         return image if good else None
 
-    def _stamp(self, last_ns: int) -> int:
-        """The stamp (ns) of the frame that was just read."""
+    def _seek(self, start: int) -> None:
+        """Moves a file to the frame of this number; counts frames from the beginning where the codec cannot jump."""
+        if self.info.live:
+            raise FrameError(f"{self._name} is live and cannot be begun at frame {start}")
+        self._capture.set(cv2.CAP_PROP_POS_FRAMES, start)
+        if self._capture.get(cv2.CAP_PROP_POS_FRAMES) != start:
+            self._capture.release()
+            self._capture = _open(self._name)
+            for _ in range(start):
+                if not self._capture.grab():
+                    return
+
+    def _stamp(self, last_ns: int, number: int) -> int:
+        """The stamp (ns) of the frame that was just read, the file's `number`-th."""
         if self.info.live:
             return max(time.time_ns(), last_ns + 1)
         stamp_ns = round(self._capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6)
-        if stamp_ns > last_ns:
+        if stamp_ns > last_ns and (stamp_ns > 0 or number == 0):
             return stamp_ns
         fps = self.info.fps
         if not fps:
             fps = ASSUMED_FPS
             self._report(f"{self._name} tells neither times nor a frame rate; {fps:g} frames per second are assumed")
-        return last_ns + round(1e9 / fps)
+        before_ns = last_ns if last_ns >= 0 else round((number - 1) * 1e9 / fps)
+        return before_ns + round(1e9 / fps)
 
     def _check_end(self, read: int, last_ns: int) -> None:
         if self.info.live:

@@ -77,8 +77,9 @@ class FrameSource(ABC):
         """(height, width) in pixels."""
 
     @abstractmethod
-    def read(self, start: int = 0, camera: str = "camera") -> Iterator[Frame]:
-        """Frames from number `start` on, decoded one by one. Raises `FrameError` for what cannot be read."""
+    def read(self, start: int = 0, camera: str = "camera") -> Iterator[tuple[int, Frame]]:
+        """Frames with their numbers from number `start` on, decoded one by one. A damaged image is left out, and a damaged
+        video ends early, with a warning; raises `FrameError` where nothing can be read."""
 
 
 class Truth:
@@ -91,6 +92,11 @@ class Truth:
     def length(self) -> int | None:
         """How many frames have a label; None where any number has."""
         return None
+
+    @property
+    def reach(self) -> int:
+        """Number of the last frame that is said to be abnormal, plus 1; it should not be beyond the video's end."""
+        return 0
 
     def labels(self, count: int) -> np.ndarray:
         """bool [n], which of the first `count` frames are abnormal; n is less than `count` where fewer have a label."""
@@ -153,10 +159,14 @@ class Clip:
 
     @property
     def mismatch(self) -> str:
-        """Says how the number of labels differs from the number of frames; empty where it does not."""
-        if self.truth is None or len(self.labels) == self.length:
+        """Says how labels and video differ in length; empty where they do not."""
+        if self.truth is None:
             return ""
-        return f"{self.name}: {self.length} frames, {len(self.labels)} labels"
+        if len(self.labels) != self.length:
+            return f"{self.name}: {self.length} frames, {len(self.labels)} labels"
+        if self.truth.reach > self.length:
+            return f"{self.name}: {self.length} frames, but frame {self.truth.reach - 1} is said to be abnormal"
+        return ""
 
     def regions(self) -> np.ndarray | None:
         """See `Truth.regions`."""
@@ -174,14 +184,16 @@ class Clip:
             return
         if index < 0:
             raise ConfigError(f"frame numbers begin at 0, got {index}")
-        for number, frame in enumerate(self.source.read(index, self.name), start=index):
-            if number == index:
-                yield self._labelled(number, frame, masks)
-                index = next(wanted, None)
+        for number, frame in self.source.read(index, self.name):
+            while index < number:  # what could not be read
+                index = _next(wanted, index)
                 if index is None:
                     return
-                if index <= number:
-                    raise ConfigError(f"frame numbers must rise, got {index} after {number}")
+            if index == number:
+                yield self._labelled(number, frame, masks)
+                index = _next(wanted, index)
+                if index is None:
+                    return
 
     def _labelled(self, index: int, frame: Frame, masks: bool) -> LabelledFrame:
         if self.truth is None or index >= (self.truth.length or index + 1):
@@ -193,10 +205,17 @@ class Clip:
         return LabelledFrame(index, frame, abnormal, mask, self.truth.objects(index, frame.size))
 
 
+def _next(wanted: Iterator[int], last: int) -> int | None:
+    index = next(wanted, None)
+    if index is not None and index <= last:
+        raise ConfigError(f"frame numbers must rise, got {index} after {last}")
+    return index
+
+
 @dataclass(frozen=True, eq=False)
 class DataSet:
-    """A data set on disk. name: ubnormal, shanghaitech, avenue, ucsd or folder. problems: what was found to be missing when it was
-    opened, a sentence each."""
+    """A data set on disk. name: ubnormal, shanghaitech, avenue, ucsd or folder. problems: what was found to be missing when
+    it was opened, a sentence each."""
 
     name: str
     root: Path
