@@ -12,7 +12,7 @@ from tvau_runtime.errors import ConfigError, FrameError
 
 world = pytest.importorskip("tvau_training.world", reason="tvau_training is not installed: pip install -e .")
 
-from tvau_training import make_demo
+from tvau_training import make_demo, video_files
 from tvau_training.world import dialogue as dialogues
 from tvau_training.world.camera import random_camera
 
@@ -321,10 +321,10 @@ def test_the_demos_truth_is_read_off_the_labels(long_clip):
 
 
 def test_a_video_is_written_whole_or_not_at_all(tmp_path, long_clip):
-    make_demo.write_video(long_clip.frames, 4.0, tmp_path / "clip.mp4")
-    assert make_demo._frame_count(tmp_path / "clip.mp4") == len(long_clip.frames)
+    video_files.write_video(long_clip.frames, 4.0, tmp_path / "clip.mp4")
+    assert video_files._frame_count(tmp_path / "clip.mp4") == len(long_clip.frames)
     with pytest.raises(FrameError, match="could not write"):
-        make_demo.write_video(long_clip.frames, 4.0, tmp_path / "clip.unknown")
+        video_files.write_video(long_clip.frames, 4.0, tmp_path / "clip.unknown")
     assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
 
 
@@ -338,5 +338,5 @@ def test_the_shipped_demo_fits_its_truth():
     facts = json.loads(path.with_suffix(".json").read_text())
     make_demo.check_timing([(e["start_s"], e["end_s"]) for e in facts["anomalies"]], facts["duration_s"])
     assert [e["anomaly"] for e in facts["anomalies"]] == [kind for kind, _ in make_demo.ANOMALIES]
-    assert make_demo._frame_count(path) == int(make_demo.DURATION_S * make_demo.RATE_HZ)
+    assert video_files._frame_count(path) == int(make_demo.DURATION_S * make_demo.RATE_HZ)
     assert path.stat().st_size < 1_500_000

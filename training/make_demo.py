@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import sys
 from pathlib import Path
 
@@ -20,6 +19,7 @@ import numpy as np
 
 import tvau_runtime
 from tvau_runtime.errors import FrameError, TvauError
+from tvau_training.video_files import write_video
 from tvau_training.world import Actor, Clip, make_clip
 
 DEMO = Path(tvau_runtime.__file__).parent / "assets" / "demo.mp4"
@@ -31,8 +31,6 @@ ANOMALIES = (
 )
 """What happens around which second."""
 SIZE, RATE_HZ, DURATION_S = (480, 640), 10.0, 40.0
-CODEC = "mp4v"
-"""MPEG-4: every build of OpenCV can write and read it."""
 BLUR = 0.8
 """Softness of the lens, in pixels: sharp sensor noise would double the file's size."""
 LEAD_IN_S, LEAD_OUT_S, PAUSE_S, LEAST_S = 7.5, 5.0, 2.5, 3.0
@@ -78,33 +76,6 @@ def _entry(actor: Actor, rate_hz: float) -> dict:
     }
 
 
-def write_video(frames: np.ndarray, rate_hz: float, path: Path) -> None:
-    """Writes uint8 [T, H, W, 3] RGB frames. Raises `FrameError` where that fails."""
-    height, width = frames.shape[1:3]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Written beside its place and then moved, so that an interrupted run leaves the old file whole.
-    temporary = path.with_name(f".{os.getpid()}-{path.name}")
-    writer = cv2.VideoWriter(str(temporary), cv2.VideoWriter_fourcc(*CODEC), rate_hz, (width, height))  # type: ignore[attr-defined]
-    try:
-        for frame in frames if writer.isOpened() else ():
-            writer.write(cv2.GaussianBlur(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), (5, 5), BLUR))
-        writer.release()
-        if _frame_count(temporary) != len(frames):
-            raise FrameError(f"OpenCV could not write {path} as {CODEC}; name a .mp4 file and install opencv-python")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _frame_count(path: Path) -> int:
-    capture = cv2.VideoCapture(str(path))
-    found = 0
-    while capture.grab():
-        found += 1
-    capture.release()
-    return found
-
-
 def main(arguments: list[str] | None = None) -> int:
     """The command line. Returns the exit code."""
     parser = argparse.ArgumentParser(
@@ -140,7 +111,7 @@ def main(arguments: list[str] | None = None) -> int:
             [(entry["start_s"], entry["end_s"]) for entry in facts["anomalies"]],
             facts["duration_s"],
         )
-        write_video(clip.frames, RATE_HZ, options.out)
+        write_video((cv2.GaussianBlur(frame, (5, 5), BLUR) for frame in clip.frames), RATE_HZ, options.out)
     except TvauError as error:
         print(f"make_demo: {error}", file=sys.stderr)
         return 1

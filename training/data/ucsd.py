@@ -2,8 +2,8 @@
 
     UCSDped2/{Train,Test}/{Train,Test}NNN/NNN.tif    UCSDped2/Test/TestNNN_gt/NNN.bmp    UCSDped2/Test/UCSDped2.m
 
-The script holds a line `gt_frame = [61:180]` for each test clip, numbers from 1, both ends included. Masks are matched by the number
-in their names, for Test012 of Ped2 calls them `frame060.bmp`. Of Ped1, only ten clips have masks.
+The script holds a line `gt_frame = [61:180]` for each test clip: numbers from 1, both ends included. Masks are matched by the
+number in their names, for Test012 of Ped2 calls them `frame060.bmp`. Of Ped1, only ten clips have masks.
 """
 
 from __future__ import annotations

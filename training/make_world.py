@@ -1,0 +1,185 @@
+"""Writes clips of the synthetic world as files, in the layout of a public data set, for tests and trials of your own tools.
+
+OUT also gets dialogues.jsonl (a line for each clip: what an operator asks, with the true answers), world.json (how clips were
+made) and contact_SPLIT.png (a picture of each clip, what is abnormal outlined, read back as training would read it).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import re
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from tvau_runtime.errors import ConfigError, TvauError
+from tvau_training.data import Clip, open_data
+from tvau_training.data.writers import LAYOUTS, Layout, staged, stretches
+from tvau_training.world import make_clip
+
+EXAMPLES = """\
+examples:
+  python training/make_world.py --out out/ubnormal --layout ubnormal --split train --clips 20
+  python training/make_world.py --out out/ubnormal --layout ubnormal --split test --clips 10     beside the first
+  python training/make_world.py --out out/mine --layout folder --split test --clips 4 --size 480x640 --seconds 20
+  python training/data/check.py out/ubnormal                                                     what is there now
+
+Ctrl-C loses nothing: the same command goes on. A greater --clips adds to what is there. Half of the clips hold an anomaly,
+but for the training clips of data sets that train on normal ones alone (all but ubnormal and folder). OUT is a real copy in
+the layout, down to the odd names and file formats that the original has.
+"""
+TILE, COLUMNS, MOST_TILES = 320, 4, 40
+
+
+def write_world(out: Path, name: str, split: str, clips: int, seed: int, size: tuple[int, int], seconds: float) -> None:
+    """Writes what is not there yet. Raises `ConfigError` where OUT was made with other settings."""
+    layout = LAYOUTS[name]
+    if split not in layout.splits:
+        raise ConfigError(f"{name} has no split {split!r}; it has {' and '.join(layout.splits)}")
+    length = round(seconds * layout.rate_hz)
+    if clips < 1 or length < 2:
+        raise ConfigError(f"--clips must be at least 1 and --seconds two frames or more, got {clips} and {seconds:g}")
+    _settle(out, split, {"layout": name, "size": list(size), "seconds": seconds, "seed": seed})
+    records = _read_records(out / "dialogues.jsonl")
+    done = {record["number"] for record in records if record["split"] == split}
+    missing = [number for number in range(clips) if number not in done]
+    bar = tqdm(
+        missing, desc=f"{name} {split}", total=clips, initial=clips - len(missing), unit="clip", dynamic_ncols=True
+    )
+    for number in bar:
+        record = _write_clip(out, layout, split, number, seed, size, length)
+        layout.share(out, [*records, record])
+        with (out / "dialogues.jsonl").open("a", encoding="utf-8") as file:  # the last step: now the clip is done
+            file.write(json.dumps(record) + "\n")
+        records.append(record)
+
+
+def _write_clip(
+    out: Path, layout: Layout, split: str, number: int, seed: int, size: tuple[int, int], length: int
+) -> dict[str, Any]:
+    anomaly = number % 2 == 0 and not (split == "train" and layout.normal_training)
+    clip = make_clip(seed + number, size=size, length=length, rate_hz=layout.rate_hz, anomaly=anomaly, split=split)
+    name = layout.name(number, split, clip.anomalous)
+    layout.write(out, name, number, clip)
+    return {
+        "clip": name,
+        "split": split,
+        "number": number,
+        "seed": seed + number,
+        "frames": length,
+        "fps": layout.rate_hz,
+        "anomalous": clip.anomalous,
+        "abnormal": stretches(clip.anomaly_masks.any(axis=(1, 2))),
+        "turns": [asdict(turn) for turn in clip.dialogue],
+    }
+
+
+def _settle(out: Path, split: str, settings: dict[str, Any]) -> None:
+    """Notes the settings of a split, or sees that they are those of what is there."""
+    path = out / "world.json"
+    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if not known and out.is_dir() and any(out.iterdir()):
+        raise ConfigError(f"{out} is not empty and was not made by this command; give another --out")
+    others = {each["layout"] for each in known.values()} - {settings["layout"]}
+    if others or known.get(split, settings) != settings:
+        raise ConfigError(
+            f"{path} says {known.get(split) or known}, not {settings}; give another --out, or the same settings"
+        )
+    if split not in known:
+        with staged(path) as draft:
+            draft.write_text(json.dumps({**known, split: settings}, indent=2) + "\n", encoding="utf-8")
+
+
+def _read_records(path: Path) -> list[dict[str, Any]]:
+    """The clips that are done; a last line that was cut off is taken away."""
+    if not path.is_file():
+        return []
+    text = path.read_text(encoding="utf-8")
+    whole = text[: text.rfind("\n") + 1]
+    if whole != text:
+        with staged(path) as draft:
+            draft.write_text(whole, encoding="utf-8")
+    return [json.loads(line) for line in whole.splitlines()]
+
+
+def contact_sheet(clips: tuple[Clip, ...]) -> np.ndarray:
+    """A picture uint8 [H, W, 3], BGR, of the clips: of each the middle of what is abnormal, or its middle, mask outlined."""
+    tiles = [_tile(clip) for clip in clips[:MOST_TILES]]
+    height = max(tile.shape[0] for tile in tiles)
+    columns = min(COLUMNS, len(tiles))
+    sheet = np.full((math.ceil(len(tiles) / columns) * height, columns * TILE, 3), 32, np.uint8)
+    for number, tile in enumerate(tiles):
+        y, x = number // columns * height, number % columns * TILE
+        sheet[y : y + tile.shape[0], x : x + TILE] = tile
+    return sheet
+
+
+def _tile(clip: Clip) -> np.ndarray:
+    odd = np.flatnonzero(clip.labels)
+    index = int(odd[len(odd) // 2]) if len(odd) else clip.length // 2
+    (seen,) = clip.read([index])
+    scale = TILE / seen.frame.size[1]
+    image = cv2.resize(cv2.cvtColor(seen.frame.rgb, cv2.COLOR_RGB2BGR), None, fx=scale, fy=scale)[:, :TILE]
+    if seen.mask is not None:
+        mask = cv2.resize(seen.mask.astype(np.uint8), image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+        outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(image, outlines, -1, (0, 0, 255), 2)
+    text = f"{clip.name} {index}"
+    for color, width in (((0, 0, 0), 3), ((255, 255, 255), 1)):
+        cv2.putText(image, text, (6, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.42, color, width, cv2.LINE_AA)
+    return image
+
+
+def _size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)x(\d+)", text)
+    if not match or min(int(match[1]), int(match[2])) < 32:
+        raise argparse.ArgumentTypeError(f"expected HEIGHTxWIDTH of at least 32 pixels such as 240x320, got {text!r}")
+    return int(match[1]), int(match[2])
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command line; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the copy")
+    parser.add_argument("--layout", choices=list(LAYOUTS), required=True, help="which data set's files to write")
+    parser.add_argument("--split", choices=("train", "validation", "test"), default="test", help="default: test")
+    parser.add_argument("--clips", type=int, default=8, metavar="N", help="clips of this split in all (default: 8)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the first clip (default: 0)")
+    parser.add_argument("--size", type=_size, default=(240, 320), metavar="HxW", help="in pixels (default: 240x320)")
+    parser.add_argument("--seconds", type=float, default=4.0, metavar="S", help="length of a clip (default: 4)")
+    options = parser.parse_args(arguments)
+    out = options.out
+    try:
+        write_world(out, options.layout, options.split, options.clips, options.seed, options.size, options.seconds)
+        data = open_data(options.layout, out)
+        clips = data.split(options.split)
+        with staged(out / f"contact_{options.split}.png") as draft:
+            draft.write_bytes(cv2.imencode(".png", contact_sheet(clips))[1].tobytes())
+    except TvauError as error:
+        print(f"make_world: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"make_world: {error.filename or out}: {error.strerror}; the same command goes on", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; what is done is kept, and the same command goes on", file=sys.stderr)
+        return 130
+    odd = sum(clip.abnormal for clip in clips)
+    print(
+        f"{out}: {len(clips)} clips of the split {options.split} in the layout {options.layout}, {odd} with an anomaly"
+    )
+    print(f"look at {out / f'contact_{options.split}.png'}; verify with: python training/data/check.py {out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
