@@ -76,7 +76,7 @@ def _write_clip(
         "frames": length,
         "fps": layout.rate_hz,
         "anomalous": clip.anomalous,
-        "abnormal": stretches(clip.anomaly_masks.any(axis=(1, 2))),
+        "abnormal": stretches(np.array([mask.any() for mask in clip.anomaly_masks])),
         "turns": [asdict(turn) for turn in clip.dialogue],
     }
 
@@ -132,8 +132,8 @@ def _tile(clip: Clip) -> np.ndarray:
         outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(image, outlines, -1, (0, 0, 255), 2)
     text = f"{clip.name} {index}"
-    for color, width in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-        cv2.putText(image, text, (6, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.42, color, width, cv2.LINE_AA)
+    cv2.rectangle(image, (0, 0), (TILE, 22), (32, 32, 32), cv2.FILLED)
+    cv2.putText(image, text, (6, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (255, 255, 255), 1, cv2.LINE_AA)
     return image
 
 

@@ -16,10 +16,10 @@ import scipy.io
 
 from tvau_runtime.errors import FrameError
 
+from .clips import Clip, DataSet, Truth
 from .files import fitted, number_of, videos_in
 from .regions import linked_regions
 from .sources import VideoFile
-from .types import Clip, DataSet, Truth
 
 __all__ = ["PUBLISHED", "MatTruth", "find", "label_folder", "load"]
 

@@ -18,10 +18,10 @@ import numpy as np
 
 from tvau_runtime.errors import FrameError
 
+from .clips import SPLITS, Clip, DataSet, Truth
 from .files import fitted, read_rows, videos_in
 from .regions import linked_regions
 from .sources import VideoFile
-from .types import SPLITS, Clip, DataSet, Truth
 
 __all__ = ["BoxTruth", "MaskVideoTruth", "find", "load", "read_regions"]
 

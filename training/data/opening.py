@@ -7,8 +7,8 @@ from pathlib import Path
 from tvau_runtime.errors import ConfigError
 
 from . import avenue, folder, shanghaitech, ubnormal, ucsd
+from .clips import DataSet
 from .files import folders_in
-from .types import DataSet
 
 __all__ = ["DATA_SETS", "find_data", "open_data"]
 

@@ -15,10 +15,10 @@ import numpy as np
 
 from tvau_runtime.errors import FrameError
 
+from .clips import Clip, DataSet, FrameSource, Truth
 from .files import fitted, folders_in, videos_in
 from .regions import linked_regions
 from .sources import ImageFolder, VideoFile
-from .types import Clip, DataSet, FrameSource, Truth
 
 __all__ = ["PUBLISHED", "ArrayTruth", "find", "load"]
 

@@ -13,8 +13,8 @@ from tvau_runtime.errors import FrameError
 from tvau_runtime.types import Frame
 from tvau_runtime.video import VideoInfo, VideoReader
 
+from .clips import FrameSource
 from .files import images_in, read_image
-from .types import FrameSource
 
 __all__ = ["ImageFolder", "VideoFile"]
 

@@ -13,10 +13,10 @@ import numpy as np
 
 from tvau_runtime.errors import ConfigError, FrameError
 
+from .clips import Clip, DataSet, Track, Truth
 from .files import fitted, folders_in, images_in, number_of, read_ids, read_rows, videos_in
 from .regions import largest_box
 from .sources import VideoFile
-from .types import Clip, DataSet, Track, Truth
 
 __all__ = ["PUBLISHED", "UBnormalTruth", "find", "list_file", "load", "tracks_file"]
 

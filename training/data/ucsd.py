@@ -16,10 +16,10 @@ import numpy as np
 
 from tvau_runtime.errors import ConfigError, FrameError
 
+from .clips import Clip, DataSet, Truth
 from .files import fitted, folders_in, images_in, number_of, read_ids
 from .regions import linked_regions
 from .sources import ImageFolder
-from .types import Clip, DataSet, Truth
 
 __all__ = ["PUBLISHED", "RangeTruth", "find", "load", "read_ranges", "subsets"]
 
