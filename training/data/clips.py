@@ -98,6 +98,11 @@ class Truth:
         """Number of the last frame that is said to be abnormal, plus 1; it should not be beyond the video's end."""
         return 0
 
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """A sentence for each file or part of one that is not there though its neighbours are."""
+        return ()
+
     def labels(self, count: int) -> np.ndarray:
         """bool [n], which of the first `count` frames are abnormal; n is less than `count` where fewer have a label."""
         return np.zeros(count, bool)

@@ -55,6 +55,13 @@ class ArrayTruth(Truth):
     def length(self) -> int | None:
         return len(self._labels)
 
+    @property
+    def absent(self) -> tuple[str, ...]:
+        count = len(self._labels) if self.masks is None else len(self.masks)
+        if count == len(self._labels):
+            return ()
+        return (f"{self.masks_file} holds {count} masks, {self.labels_file} {len(self._labels)} labels",)
+
     def labels(self, count: int) -> np.ndarray:
         return self._labels[:count]
 

@@ -54,6 +54,12 @@ class UBnormalTruth(Truth):
     def reach(self) -> int:
         return max((track.last + 1 for track in self.tracks), default=0)
 
+    @property
+    def absent(self) -> tuple[str, ...]:
+        stem = self.folder.name.removesuffix("_annotations")
+        numbers = [index for index in range(self.length or 0) if index not in self.maps]
+        return tuple(f"{self.folder / f'{stem}_{index:04d}_gt.png'} is missing" for index in numbers)
+
     def labels(self, count: int) -> np.ndarray:
         labels = np.zeros(count if self.length is None else min(count, self.length), bool)
         for track in self.tracks:
