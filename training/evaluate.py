@@ -1,12 +1,14 @@
 """Measures a checkpoint on clips that training never saw: where the heat map glows, and what the answers say.
 
 Runs the same pipeline that a camera runs. Every figure stands beside what chance or a constant answer would get. The clips
-come from the world's own split, whose seeds and places no training uses.
+come from the world's own split, whose seeds and places no training uses; with --data, from a data set on disk, and the figures
+are those of its table.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import re
 import sys
@@ -19,11 +21,16 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
+from tvau_runtime.artifact import Artifact
+from tvau_runtime.backends import find_model
 from tvau_runtime.chat import QUESTION_ANOMALY, QUESTION_TARGET, QUESTION_TRAJECTORY
 from tvau_runtime.config import DialogueConfig, EngineConfig, PipelineConfig
 from tvau_runtime.errors import ConfigError, TvauError
+from tvau_runtime.manifest import Manifest
 from tvau_runtime.pipeline import Pipeline, open_pipeline
 from tvau_runtime.types import Answer, Frame
+from tvau_training.data import DATA_SETS, open_data
+from tvau_training.evaluation import evaluate_clips
 from tvau_training.world import SPLITS, Clip, make_clip, place_of
 
 EXAMPLES = """\
@@ -31,6 +38,8 @@ examples:
   python training/evaluate.py                                   the embedded model on 200 test clips
   python training/evaluate.py --model runs/tiny/checkpoint --clips 100 --json out/metrics.json
   python training/evaluate.py --unchecked                       the model's own words for where, whatever the heat map shows
+  python training/evaluate.py --data auto /data/UBnormal --split validation --out out/ubnormal
+                                                                micro and macro AUC, RBDC and TBDC of a data set (docs/DATA.md)
 """
 
 
@@ -165,6 +174,38 @@ def _most_frequent(pairs: list[tuple[str, str]], view) -> float:
     return Counter(view(truth) for truth, _ in pairs).most_common(1)[0][1] / len(pairs)
 
 
+def measure_data(pipeline: Pipeline, options: argparse.Namespace) -> dict:
+    """The figures of a data set's table."""
+    data = open_data(*options.data)
+    for problem in data.problems:
+        print(f"evaluate: {problem}", file=sys.stderr)
+    clips = data.split(options.split)[: options.clips]
+    facts = {"data": data.name, "split": options.split, "model": options.model, "model_id": _model_id(options.model)}
+    out = options.out or Path("out", "evaluate", f"{data.name}-{options.split}")
+    figures = evaluate_clips(pipeline, clips, out, facts, options.tracks)
+    print(f"{out / 'metrics.json'} and the text files beside it hold:")
+    return figures
+
+
+def _model_id(model: str) -> str:
+    """Of the model's record, which holds the SHA-256 of its files: another one after every training."""
+    directory = find_model(model)
+    record = next(path for name in (Manifest.FILE, Artifact.FILE) if (path := directory / name).is_file())
+    return hashlib.sha256(record.read_bytes()).hexdigest()[:16]
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Raises `ConfigError` for options that do not go together."""
+    if options.clips is not None and options.clips < (1 if options.data else 4):
+        raise ConfigError(f"--clips must be at least {1 if options.data else 4}, got {options.clips}")
+    if options.data and (options.unchecked or options.seed):
+        raise ConfigError("--seed and --unchecked are about clips of the world, not of a data set")
+    if not options.data and (options.out or options.tracks):
+        raise ConfigError("--out and --tracks go with --data; use --json FILE for figures of the world")
+    if options.data and options.split == "demo":
+        raise ConfigError("a data set has no split 'demo'; it may have validation and test")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     parser = argparse.ArgumentParser(
@@ -178,47 +219,67 @@ def main(arguments: list[str] | None = None) -> int:
         help="checkpoint: embedded name or directory (default: tvau-tiny)",
     )
     parser.add_argument("--device", default="auto", help="cpu, cuda or auto (default: auto)")
-    parser.add_argument("--clips", type=int, default=200, help="how many clips (default: 200)")
+    parser.add_argument("--clips", type=int, help="how many clips (default: 200 of the world, all of a data set)")
     parser.add_argument(
         "--split",
         default="test",
         choices=[s for s in SPLITS if s != "train"],
         help="default: test",
     )
-    parser.add_argument("--seed", type=int, default=0, help="first clip's seed (default: 0)")
-    parser.add_argument(
+    parser.add_argument("--json", type=Path, help="also write the figures there")
+    world = parser.add_argument_group("clips of the synthetic world (the default)")
+    world.add_argument("--seed", type=int, default=0, help="first clip's seed (default: 0)")
+    world.add_argument(
         "--unchecked",
         action="store_true",
         help="leave places that contradict the heat map as the model says them (dialogue.check_places: false)",
     )
-    parser.add_argument("--json", type=Path, help="also write the figures there")
+    disk = parser.add_argument_group("clips of a data set on disk")
+    disk.add_argument(
+        "--data",
+        nargs=2,
+        metavar=("NAME", "DIR"),
+        help=f"{', '.join(DATA_SETS)} or auto, and its folder; figures are per frame, region and track",
+    )
+    disk.add_argument(
+        "--out",
+        type=Path,
+        help="folder of metrics.json and of the text files of scores, detections and tracks; a stopped run goes on there "
+        "(default: out/evaluate/NAME-SPLIT)",
+    )
+    disk.add_argument(
+        "--tracks",
+        type=Path,
+        metavar="DIR",
+        help="published text files of regions (CLIP.txt), instead of those from the masks",
+    )
     options = parser.parse_args(arguments)
     try:
-        if options.clips < 4:
-            raise ConfigError(f"--clips must be at least 4, got {options.clips}")
+        _check(options)
         config = PipelineConfig(
             engine=EngineConfig(model=options.model, device=options.device),
             dialogue=DialogueConfig(check_places=not options.unchecked),
         )
         with open_pipeline(config) as pipeline:
-            figures = measure(pipeline, options.clips, options.split, options.seed)
+            if options.data:
+                figures = measure_data(pipeline, options)
+            else:
+                figures = measure(pipeline, options.clips or 200, options.split, options.seed)
     except TvauError as error:
         print(f"evaluate: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("stopped; nothing was written", file=sys.stderr)
+        kept = (
+            "the clips that are done are kept, and the same command goes on" if options.data else "nothing was written"
+        )
+        print(f"stopped; {kept}", file=sys.stderr)
         return 130
     for name, value in figures.items():
         print(f"{name:<26} {value:.3f}" if isinstance(value, float) else f"{name:<26} {value}")
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
-        facts = {
-            "model": options.model,
-            "split": options.split,
-            "seed": options.seed,
-            "places_checked": not options.unchecked,
-            **figures,
-        }
+        world = {"split": options.split, "seed": options.seed, "places_checked": not options.unchecked}
+        facts = {"model": options.model, **({} if options.data else world), **figures}
         options.json.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     return 0
 
