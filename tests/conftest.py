@@ -80,3 +80,22 @@ def watch(peer, tiny):
             return node
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def copies(tmp_path_factory):
+    """Small copies of the data sets from the synthetic world: a function from a layout's name to its folder. Nobody may change
+    them."""
+    from tvau_training.data.writers import LAYOUTS
+    from tvau_training.make_world import write_world
+
+    made = {}
+
+    def copy(layout):
+        if layout not in made:
+            made[layout] = tmp_path_factory.mktemp("data") / layout
+            for split in LAYOUTS[layout].splits:
+                write_world(made[layout], layout, split, clips=4, seed=0, size=(48, 64), seconds=0.5)
+        return made[layout]
+
+    return copy

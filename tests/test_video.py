@@ -1,7 +1,9 @@
 """Videos as stamped frames, on files written here: whole, cut short, with holes, and not videos at all."""
 
+import itertools
 import subprocess
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -68,6 +70,31 @@ def test_a_path_may_be_a_text_and_is_read_once(clips):
     with VideoReader(str(clips / "clip.avi")) as video:
         assert len(list(video)) == COUNT
         assert list(video) == []
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.avi", "clip.mkv"])
+def test_may_begin_at_any_frame(clips, name):
+    _, whole = read(clips / name)
+    for start in (1, 17, 30, COUNT - 1):
+        video, frames = read(clips / name, start=start)
+        assert [f.stamp_ns for f in frames] == [f.stamp_ns for f in whole[start:]]
+        assert all(np.array_equal(a.rgb, b.rgb) for a, b in zip(frames, whole[start:], strict=True))
+        assert video.problem == ""
+    with pytest.raises(FrameError, match=rf"has no frame {COUNT} that can be read; it states {COUNT}"):
+        VideoReader(clips / name, start=COUNT)
+
+
+def test_may_begin_at_any_frame_of_real_footage():
+    path = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "car-detection.mp4"
+    if not path.is_file():
+        pytest.skip("../shared/data is not here")
+    with VideoReader(path) as video:
+        whole = list(itertools.islice(video, 70))
+    for start in (69, 3, 41):
+        with VideoReader(path, start=start) as video:
+            frame = next(iter(video))
+        assert frame.stamp_ns == whole[start].stamp_ns
+        assert np.array_equal(frame.rgb, whole[start].rgb)
 
 
 def test_reading_may_stop_anywhere(clips):
@@ -198,6 +225,29 @@ def test_stamps_always_rise(monkeypatch, tmp_path, times_ms, fps, expected_ms, p
     assert [f.stamp_ns / 1e6 for f in frames] == expected_ms
     assert problem in video.problem
     assert bool(problem) == bool(video.problem)
+
+
+def test_a_codec_that_cannot_jump_is_read_from_the_beginning(monkeypatch, tmp_path):
+    class Deaf(Capture):
+        def set(self, *_):
+            return False
+
+        def grab(self):
+            return self.read()[0]
+
+    monkeypatch.setattr(cv2, "VideoCapture", lambda *_: Deaf([0, 0, 0, 0], 20.0))
+    path = tmp_path / "x.avi"
+    path.touch()
+    _, frames = read(path, start=2)
+    assert [f.stamp_ns / 1e6 for f in frames] == [100, 150]
+    with pytest.raises(FrameError, match="has no frame 9"):
+        VideoReader(path, start=9)
+
+
+def test_a_live_source_has_no_middle(monkeypatch):
+    monkeypatch.setattr(cv2, "VideoCapture", lambda *_: Capture([0.0] * 5))
+    with pytest.raises(FrameError, match="is live and cannot be begun at frame 3"):
+        VideoReader(0, start=3)
 
 
 @pytest.mark.parametrize("source", ["0", "rtsp://camera/stream"])

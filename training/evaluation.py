@@ -6,8 +6,8 @@ Per clip, once it is watched, OUT holds, in the field's formats, for its own eva
     detections/CLIP.txt    frame_id,x_min,y_min,x_max,y_max,score
     tracks/CLIP.txt        track_id,frame_id,x_min,y_min,x_max,y_max
 
-Frames count from 0, boxes are in pixels with inclusive maxima. All figures are read off these files, so that a run that was stopped
-goes on with the next clip. Knows no layout of data sets.
+Frames count from 0, boxes are in pixels with inclusive maxima. All figures are read off these files, so that a run that was
+stopped goes on with the next clip. Knows no layout of data sets.
 """
 
 from __future__ import annotations
