@@ -94,7 +94,17 @@ setup(
         # All three for CUDA 13, as onnxruntime-gpu is built; it loads TensorRT 10 and no other.
         "gpu": ["cuda-python~=13.0", "onnxruntime-gpu[cuda,cudnn]", "tensorrt~=10.14"],
         "ros": ROS,
-        "test": [*EXPORT, "cuda-python~=13.0", "pillow", "psutil", "pyright[nodejs]", "pytest", "ruff", "scikit-learn", "scipy"],
+        "test": [
+            *EXPORT,
+            "cuda-python~=13.0",
+            "pillow",
+            "psutil",
+            "pyright[nodejs]",
+            "pytest",
+            "ruff",
+            "scikit-learn",
+            "scipy",
+        ],
     },
     # The executables are named so that they can also stand in an environment's bin folder, where pip puts them.
     entry_points={

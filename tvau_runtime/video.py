@@ -59,9 +59,7 @@ class VideoReader:
     was read is good, and `problem` then says what is missing.
     """
 
-    def __init__(
-        self, source: str | int | Path, *, camera: str = "camera", frame_id: str = "", start: int = 0
-    ) -> None:
+    def __init__(self, source: str | int | Path, *, camera: str = "camera", frame_id: str = "", start: int = 0) -> None:
         self._name = str(source)
         self._camera, self._frame_id, self._start = camera, frame_id, start
         self.problem = ""

@@ -77,7 +77,7 @@ def tell(report: dict[str, Any]) -> None:
             number, wanted = each["found"].get(what, 0), each["published"].get(what)
             told.append(f"{number:,} {what}" + (f" (published {wanted:,})" if wanted is not None else ""))
         print(f"  {split:<11} {', '.join(told)}")
-    if report["miniature"]:
+    if report["miniature"] and any(each["published"] for each in report["splits"].values()):
         print("  a copy made by make_world.py: the published counts are those of the original")
     for kind, advice in ADVICE.items():
         found = [finding["text"] for finding in report["findings"] if finding["kind"] == kind]
