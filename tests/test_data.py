@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -26,6 +27,11 @@ def changed(copies, tmp_path):
     return lambda layout: shutil.copytree(copies(layout), tmp_path / layout)
 
 
+def opened(name, folder) -> Any:
+    """A data set, whose parts a test may look into."""
+    return open_data(name, folder)
+
+
 def records(folder):
     return [json.loads(line) for line in (folder / "dialogues.jsonl").read_text().splitlines()]
 
@@ -44,7 +50,7 @@ def made(record, layout):
     )
 
 
-def clip_named(data, name):
+def clip_named(data, name) -> Any:
     (clip,) = (clip for clip in data.clips if clip.name == name)
     return clip
 
@@ -55,7 +61,7 @@ def test_every_loader_has_a_writer():
 
 @pytest.mark.parametrize("layout", LAYOUT_NAMES)
 def test_what_is_read_is_what_was_written(copies, layout):
-    data = open_data("auto", copies(layout))
+    data = opened("auto", copies(layout))
     assert (data.name, data.problems) == (layout, ())
     entries = records(copies(layout))
     assert sorted(clip.name for clip in data.clips) == sorted(entry["clip"] for entry in entries)
@@ -95,7 +101,7 @@ def test_what_is_read_is_what_was_written(copies, layout):
 
 @pytest.mark.parametrize("layout", LAYOUT_NAMES)
 def test_any_frame_can_be_had_without_the_others(copies, layout):
-    for clip in open_data(layout, copies(layout)).split("test")[:2]:
+    for clip in opened(layout, copies(layout)).split("test")[:2]:
         whole = list(clip.read())
         for wanted in ([len(whole) - 1], [2, 3], range(1, len(whole), 2), []):
             some = list(clip.read(wanted))
@@ -115,7 +121,7 @@ def test_any_frame_can_be_had_without_the_others(copies, layout):
 
 @pytest.mark.parametrize("layout", LAYOUT_NAMES)
 def test_regions_bound_what_the_masks_show(copies, layout):
-    for clip in open_data(layout, copies(layout)).split("test"):
+    for clip in opened(layout, copies(layout)).split("test"):
         regions = clip.regions()
         assert set(regions[:, 1]) == set(np.flatnonzero(clip.labels))
         assert sorted(set(regions[:, 0])) == list(range(len(set(regions[:, 0]))))
@@ -145,7 +151,7 @@ def test_track_files_of_all_kinds(changed, text, expected):
     path = next(folder.glob(f"Scene*/{name}_annotations")) / f"{name}_tracks.txt"
     path.with_name(f"{name}_new_tracks.txt").unlink(missing_ok=True)
     path.write_bytes(text.encode())
-    clip = clip_named(open_data("ubnormal", folder), name)
+    clip = clip_named(opened("ubnormal", folder), name)
     assert clip.tracks == tuple(Track(*each) for each in expected)
     odd = {index for _, _, first, last in expected for index in range(first, last + 1)}
     assert set(np.flatnonzero(clip.labels)) == odd
@@ -157,7 +163,7 @@ def test_a_track_file_that_makes_no_sense_is_named(changed, text):
     name = next(entry["clip"] for entry in records(folder) if entry["anomalous"])
     path = next(folder.glob(f"Scene*/{name}_annotations")) / f"{name}_tracks.txt"
     path.write_text(text)
-    data = open_data("ubnormal", folder)
+    data = opened("ubnormal", folder)
     assert [problem for problem in data.problems if str(path) in problem]
     assert name not in {clip.name for clip in data.clips}
 
@@ -168,20 +174,21 @@ def test_corrected_tracks_go_first(changed):
     annotations = next(folder.glob(f"Scene*/{entry['clip']}_annotations"))
     shutil.copy(annotations / f"{entry['clip']}_tracks.txt", annotations / f"{entry['clip']}_new_tracks.txt")
     (annotations / f"{entry['clip']}_tracks.txt").write_text("1,0,0\n")
-    clip = clip_named(open_data("ubnormal", folder), entry["clip"])
+    clip = clip_named(opened("ubnormal", folder), entry["clip"])
     assert stretches(clip.labels) == [tuple(span) for span in entry["abnormal"]]
 
 
 def test_id_maps_that_look_black_are_read(copies):
-    data = open_data("ubnormal", copies("ubnormal"))
+    data = opened("ubnormal", copies("ubnormal"))
     clip = next(clip for clip in data.split("test") if clip.abnormal)
     path = clip.truth.maps[int(np.flatnonzero(clip.labels)[0])]
-    assert cv2.imread(str(path), cv2.IMREAD_UNCHANGED).max() < 32
+    stored: Any = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    assert stored.max() < 32
     assert clip.truth.mask(int(np.flatnonzero(clip.labels)[0]), clip.size).any()
 
 
 def test_odd_names_lie_in_the_scene_that_their_third_part_says(tmp_path, copies):
-    data = open_data("ubnormal", copies("ubnormal"))
+    data = opened("ubnormal", copies("ubnormal"))
     names = {clip.name: clip.source.path.parent.name for clip in data.clips}
     assert any(name.endswith("_fog") for name in names)
     assert any("_scenario1_10" in name for name in names)
@@ -190,7 +197,7 @@ def test_odd_names_lie_in_the_scene_that_their_third_part_says(tmp_path, copies)
 
 def test_an_objects_box_is_that_of_its_largest_part(changed):
     folder = changed("ubnormal")
-    clip = next(clip for clip in open_data("ubnormal", folder).split("test") if clip.abnormal)
+    clip = next(clip for clip in opened("ubnormal", folder).split("test") if clip.abnormal)
     index, ident = clip.tracks[0].first, clip.tracks[0].object_id
     image = np.zeros((48, 64), np.uint8)
     image[5:9, 10:20], image[30:32, 40:42] = ident, ident
@@ -203,7 +210,7 @@ def test_without_lists_there_is_advice(changed):
     folder = changed("ubnormal")
     shutil.rmtree(folder / "scripts")
     with pytest.raises(ConfigError, match=r"none of the six lists.*folder scripts of\s+UBnormal's repository"):
-        open_data("ubnormal", folder)
+        opened("ubnormal", folder)
 
 
 def test_lists_may_lie_beside_and_name_what_is_missing(changed):
@@ -214,7 +221,7 @@ def test_lists_may_lie_beside_and_name_what_is_missing(changed):
         scene.rename(inner / scene.name)
     with (folder / "scripts" / "normal_test_video_names.txt").open("a") as file:
         file.write("normal_scene_7_scenario_99\r\n")
-    data = open_data("auto", folder)
+    data = opened("auto", folder)
     assert data.root == inner
     (problem,) = data.problems
     assert problem.startswith(str(inner / "Scene7" / "normal_scene_7_scenario_99.mp4")) and "missing" in problem
@@ -225,7 +232,7 @@ def test_an_abnormal_clip_without_tracks_has_no_truth(changed):
     name = next(entry["clip"] for entry in records(folder) if entry["anomalous"] and entry["split"] == "test")
     for path in folder.glob(f"Scene*/{name}_annotations/*.txt"):
         path.unlink()
-    data = open_data("ubnormal", folder)
+    data = opened("ubnormal", folder)
     clip = clip_named(data, name)
     assert clip.truth is None and clip.regions() is None and not clip.abnormal
     assert {(seen.abnormal, seen.mask is None) for seen in clip.read()} == {(None, True)}
@@ -236,7 +243,7 @@ def test_an_abnormal_clip_without_tracks_has_no_truth(changed):
 
 
 def test_images_are_in_the_order_of_their_numbers_however_padded(copies):
-    data = open_data("shanghaitech", copies("shanghaitech"))
+    data = opened("shanghaitech", copies("shanghaitech"))
     first = {clip.name: [path.name for path in clip.source.files[:11:10]] for clip in data.split("test")}
     assert sorted(map(tuple, first.values())) == [
         ("000.jpg", "010.jpg"), ("000.jpg", "010.jpg"), ("0001.jpg", "0011.jpg"), ("1.jpg", "11.jpg"),
@@ -248,18 +255,18 @@ def test_images_are_in_the_order_of_their_numbers_however_padded(copies):
 
 def test_what_operating_systems_leave_behind_is_no_frame(changed):
     folder = changed("shanghaitech")
-    clip = open_data("shanghaitech", folder).split("test")[0]
+    clip = opened("shanghaitech", folder).split("test")[0]
     before = clip.length
     for name in ("._000.jpg", ".DS_Store", "Thumbs.db"):
         (clip.source.path / name).write_bytes(b"\0\5\x16\7")
     (folder / "testing" / "frames" / "__MACOSX").mkdir()
-    again = open_data("shanghaitech", folder)
+    again = opened("shanghaitech", folder)
     assert again.problems == ()
     assert again.split("test")[0].length == before
 
 
 def test_masks_are_read_frame_by_frame_from_disk(copies):
-    clip = next(clip for clip in open_data("shanghaitech", copies("shanghaitech")).split("test") if clip.abnormal)
+    clip = next(clip for clip in opened("shanghaitech", copies("shanghaitech")).split("test") if clip.abnormal)
     assert isinstance(clip.truth.masks, np.memmap)
 
 
@@ -273,7 +280,7 @@ def test_training_may_be_frames_and_testing_videos(changed, part):
         (folder / "testing" / "videos").mkdir()
         shutil.copy(folder / "training" / "videos" / "01_001.avi", folder / "testing" / "videos" / "01_0001.avi")
         shutil.rmtree(folder / "testing" / "frames")
-    data = open_data("auto", folder)
+    data = opened("auto", folder)
     assert len(data.split("train" if part == "frames" else "test")) == 1
     if part == "videos":  # labels of the others are there, their frames are not
         assert len([problem for problem in data.problems if "no frames" in problem]) == 3
@@ -288,7 +295,7 @@ def test_a_damaged_array_is_named(changed, name, damage):
         path.write_bytes(path.read_bytes()[:-100] if name == "test_pixel_mask" else b"")
     else:
         np.save(path, np.zeros((3, 4), np.uint8))
-    clip = clip_named(open_data("shanghaitech", folder), "01_0001")
+    clip = clip_named(opened("shanghaitech", folder), "01_0001")
     with pytest.raises(FrameError, match=rf"{name}.01_0001\.npy"):
         list(clip.read())
 
@@ -303,11 +310,11 @@ def test_matlab_files_are_found_by_unpadded_numbers_and_may_lie_beside(changed):
     inner.mkdir()
     for part in ("training_videos", "testing_videos"):
         (folder / part).rename(inner / part)
-    data = open_data("auto", folder)
+    data = opened("auto", folder)
     assert (data.root, data.problems) == (inner, ())
     assert [clip.abnormal for clip in data.split("test")] == [True, False, True, False]
     shutil.rmtree(folder / "ground_truth_demo")
-    (problem,) = open_data("avenue", folder).problems
+    (problem,) = opened("avenue", folder).problems
     assert "ground_truth_demo.zip" in problem
 
 
@@ -326,7 +333,7 @@ def test_a_damaged_matlab_file_is_named(changed, damage):
         cells[0, 0], cells[0, 1] = np.zeros((4, 5)), np.zeros((4, 6))
         scipy.io.savemat(path, {"volLabel": cells})
     with pytest.raises(FrameError, match=r"1_label\.mat"):
-        list(open_data("avenue", folder).split("test")[0].read())
+        list(opened("avenue", folder).split("test")[0].read())
 
 
 # UCSD
@@ -358,17 +365,17 @@ def test_ranges_that_make_no_sense_are_told(tmp_path, text):
 def test_ranges_begin_at_1_and_hold_both_ends(changed):
     folder = changed("ucsd")
     (folder / "UCSDped2" / "Test" / "UCSDped2.m").write_text("x.gt_frame = [2:3];\n" + "x.gt_frame = [];\n" * 3)
-    assert np.flatnonzero(open_data("ucsd", folder).split("test")[0].labels).tolist() == [1, 2]
+    assert np.flatnonzero(opened("ucsd", folder).split("test")[0].labels).tolist() == [1, 2]
 
 
 def test_masks_go_by_the_number_in_their_names(changed):
     folder = changed("ucsd")
-    clip = open_data("ucsd", folder).split("test")[0]
+    clip = opened("ucsd", folder).split("test")[0]
     before = [seen.mask for seen in clip.read()]
     for path in list(clip.truth.folder.iterdir()):
         path.rename(path.with_name(f"frame{path.name}"))
     assert (clip.truth.folder / "frame001.bmp").is_file()
-    after = [seen.mask for seen in open_data("ucsd", folder).split("test")[0].read()]
+    after = [seen.mask for seen in opened("ucsd", folder).split("test")[0].read()]
     assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
 
 
@@ -383,9 +390,9 @@ def test_the_twelfth_test_clip_is_written_as_ped2_has_it(tmp_path):
 
 def test_labels_go_by_the_clips_number_also_where_one_is_missing(changed):
     folder = changed("ucsd")
-    before = {clip.name: clip.labels.tolist() for clip in open_data("ucsd", folder).split("test")}
+    before = {clip.name: clip.labels.tolist() for clip in opened("ucsd", folder).split("test")}
     shutil.rmtree(folder / "UCSDped2" / "Test" / "Test001")
-    data = open_data("ucsd", folder)
+    data = opened("ucsd", folder)
     assert {clip.name: clip.labels.tolist() for clip in data.split("test")} == {
         n: v for n, v in before.items() if n != "Test001"
     }
@@ -396,14 +403,14 @@ def test_two_subsets_are_two_data_sets(changed):
     folder = changed("ucsd")
     shutil.copytree(folder / "UCSDped2", folder / "UCSDped1")
     with pytest.raises(ConfigError, match=r"UCSDped1 and UCSDped2, which are two data sets"):
-        open_data("ucsd", folder)
-    assert open_data("auto", folder / "UCSDped1").root == folder / "UCSDped1"
+        opened("ucsd", folder)
+    assert opened("auto", folder / "UCSDped1").root == folder / "UCSDped1"
 
 
 def test_a_clip_without_masks_has_labels_all_the_same(changed):
     folder = changed("ucsd")
     shutil.rmtree(folder / "UCSDped2" / "Test" / "Test001_gt")
-    data = open_data("ucsd", folder)
+    data = opened("ucsd", folder)
     clip = data.split("test")[0]
     assert clip.regions() is None
     assert {(seen.abnormal, seen.mask is None) for seen in clip.read()} == {(True, True)}
@@ -412,7 +419,7 @@ def test_a_clip_without_masks_has_labels_all_the_same(changed):
 
 def test_a_damaged_image_costs_that_frame_alone(changed, caplog):
     folder = changed("ucsd")
-    clip = open_data("ucsd", folder).split("test")[0]
+    clip = opened("ucsd", folder).split("test")[0]
     clip.source.files[2].write_bytes(b"II*\0 nothing")
     assert [seen.index for seen in clip.read()] == [0, 1, 3, 4]
     assert [seen.index for seen in clip.read([1, 2, 3])] == [1, 3]
@@ -424,11 +431,11 @@ def test_a_damaged_image_costs_that_frame_alone(changed, caplog):
 
 def test_a_folder_without_splits_is_all_test(changed):
     folder = changed("folder") / "test"
-    data = open_data("folder", folder)
+    data = opened("folder", folder)
     assert {clip.split for clip in data.clips} == {"test"}
     assert len(data.clips) == 4
     (folder / "clip0001.txt").unlink()
-    data = open_data("folder", folder)
+    data = opened("folder", folder)
     assert "clip0001_mask.avi or clip0001.txt" in data.problems[0]
     assert data.clips[0].truth is None
 
@@ -436,7 +443,7 @@ def test_a_folder_without_splits_is_all_test(changed):
 def test_masks_and_boxes_go_together(changed):
     folder = changed("folder")
     (folder / "test" / "clip0003.txt").write_text("7,1,2,3,10,12\n")
-    clip = clip_named(open_data("folder", folder), "test_clip0003")
+    clip = clip_named(opened("folder", folder), "test_clip0003")
     assert clip.regions().tolist() == [[7, 1, 2, 3, 10, 12]]
     assert next(clip.read([1])).mask.any()
 
@@ -446,7 +453,7 @@ def test_box_files_that_make_no_sense_are_named(changed, text):
     folder = changed("folder")
     (folder / "test" / "clip0001.txt").write_text(text)
     with pytest.raises(FrameError, match=r"clip0001\.txt"):
-        list(clip_named(open_data("folder", folder), "test_clip0001").read())
+        list(clip_named(opened("folder", folder), "test_clip0001").read())
 
 
 # Lengths that differ
@@ -459,7 +466,7 @@ def test_labels_and_video_of_different_length_keep_theirs(changed, more):
     labels = np.load(path)
     count = len(labels)
     np.save(path, np.concatenate([labels, np.ones(more, labels.dtype)]) if more > 0 else labels[:more])
-    clip = clip_named(open_data("shanghaitech", folder), "01_0001")
+    clip = clip_named(opened("shanghaitech", folder), "01_0001")
     assert clip.mismatch == f"01_0001: {count} frames, {count + more} labels"
     assert (clip.length, len(clip.labels)) == (count, count + more)
     seen = [each.abnormal for each in clip.read(masks=False)]
@@ -469,7 +476,7 @@ def test_labels_and_video_of_different_length_keep_theirs(changed, more):
 def test_tracks_beyond_the_videos_end_are_told(changed):
     folder = changed("folder")
     (folder / "test" / "clip0001.txt").write_text("0,99,1,1,2,2\n")
-    clip = clip_named(open_data("folder", folder), "test_clip0001")
+    clip = clip_named(opened("folder", folder), "test_clip0001")
     assert clip.mismatch == "test_clip0001: 5 frames, but frame 99 is said to be abnormal"
     assert not clip.labels.any()
 
@@ -503,20 +510,20 @@ def test_one_level_too_low_is_told(copies, layout, inner):
     root = copies(layout) / ("UCSDped2" if layout == "ucsd" else "")
     for name in ("auto", layout):
         with pytest.raises(ConfigError, match=rf"lies within a data set \({layout}\); give {root}$"):
-            open_data(name, copies(layout) / inner)
+            opened(name, copies(layout) / inner)
 
 
 def test_what_it_is_not_is_told(copies, tmp_path):
     with pytest.raises(ConfigError, match=r"is no avenue: expected training_videos.*it looks like ucsd"):
-        open_data("avenue", copies("ucsd"))
+        opened("avenue", copies("ucsd"))
     with pytest.raises(ConfigError, match=r"is none of the data sets.*It holds nothing"):
-        open_data("auto", tmp_path)
+        opened("auto", tmp_path)
     with pytest.raises(ConfigError, match="is not there"):
-        open_data("auto", tmp_path / "missing")
+        opened("auto", tmp_path / "missing")
     with pytest.raises(ConfigError, match="there is no data set 'kinetics'"):
-        open_data("kinetics", tmp_path)
+        opened("kinetics", tmp_path)
     with pytest.raises(ConfigError, match=r"holds no clip of the split 'validation'; it holds 4 of train, 4 of test"):
-        open_data("ucsd", copies("ucsd")).split("validation")
+        opened("ucsd", copies("ucsd")).split("validation")
 
 
 # Regions

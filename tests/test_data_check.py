@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from typing import Any
 
 import cv2
 import numpy as np
@@ -100,7 +101,7 @@ def test_a_damaged_image_is_named_by_a_full_check(changed, tmp_path, keep):
 
 def test_a_damaged_mask_is_named(changed, tmp_path):
     folder = changed("ubnormal")
-    clip = next(clip for clip in open_data("auto", folder).split("test") if clip.abnormal)
+    clip: Any = next(clip for clip in open_data("auto", folder).split("test") if clip.abnormal)
     path = clip.truth.maps[int(np.flatnonzero(clip.labels)[0])]
     path.write_bytes(path.read_bytes()[:40])
     code, report = report_of(folder, tmp_path=tmp_path)
@@ -223,7 +224,7 @@ def test_dialogues_are_the_worlds_own(copies):
 
 def test_the_contact_sheet_shows_what_is_abnormal(tmp_path):
     assert write(tmp_path / "it") == 0
-    sheet = cv2.imread(str(tmp_path / "it" / "contact_test.png"))
+    sheet: Any = cv2.imread(str(tmp_path / "it" / "contact_test.png"))
     assert sheet.shape == (240, 1280, 3)
     blue, green, red = (sheet[..., channel].astype(int) for channel in range(3))
     outlined = (red > 240) & (green < 30) & (blue < 30)
