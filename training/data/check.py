@@ -14,7 +14,7 @@ from typing import Any
 from tqdm import tqdm
 
 from tvau_runtime.errors import TvauError
-from tvau_training.data import DATA_SETS, DataSet, open_data
+from tvau_training.data import DATA_SETS, SPLITS, DataSet, open_data
 from tvau_training.data.verify import Finding, counts, published, verify_clip
 
 EXAMPLES = """\
@@ -63,7 +63,11 @@ def check(data: DataSet, full: bool) -> dict[str, Any]:
         "root": str(data.root),
         "miniature": miniature,
         "read": "every frame and mask" if full else "first and last frame and mask of each clip",
-        "splits": {s: {"found": there.get(s, {}), "published": expected.get(s, {})} for s in {**there, **expected}},
+        "splits": {
+            split: {"found": there.get(split, {}), "published": expected.get(split, {})}
+            for split in SPLITS
+            if split in there or split in expected
+        },
         "findings": [vars(finding) for finding in findings],
     }
 

@@ -36,6 +36,7 @@ class UBnormalTruth(Truth):
 
     def __init__(self, folder: Path, tracks: tuple[Track, ...]) -> None:
         self.folder, self.tracks = folder, tracks
+        self._last: tuple[int, np.ndarray] | None = None
 
     @cached_property
     def maps(self) -> dict[int, Path]:
@@ -77,18 +78,25 @@ class UBnormalTruth(Truth):
 
     def regions(self, size: tuple[int, int], count: int) -> np.ndarray | None:
         rows: list[tuple[float, ...]] = []
-        ids: dict[int, int] = {}  # the protocol wants them without gaps, also where a track is never visible
-        for track in self.tracks:
-            for index in range(track.first, min(track.last + 1, count)):
-                box = largest_box(fitted(self._ids(index) == track.object_id, size))
+        for index in np.flatnonzero(self.labels(count)):
+            ids = fitted(self._ids(index), size)
+            for track in self.tracks:
+                box = largest_box(ids == track.object_id) if track.first <= index <= track.last else None
                 if box is not None:
-                    rows.append((ids.setdefault(track.id, len(ids)), index, *box))
-        return np.array(rows, np.float64).reshape(-1, 6)
+                    rows.append((track.id, int(index), *box))
+        regions = np.array(sorted(rows), np.float64).reshape(-1, 6)
+        # The protocol wants track ids without gaps, also where a track is never visible.
+        regions[:, 0] = np.unique(regions[:, 0], return_inverse=True)[1]
+        return regions
 
     def _ids(self, index: int) -> np.ndarray:
-        if index not in self.maps:
-            raise FrameError(f"{self.folder} holds no id map of frame {index} (…_{index:04d}_gt.png)")
-        return read_ids(self.maps[index])
+        if (
+            self._last is None or self._last[0] != index
+        ):  # mask and objects of a frame are asked for one after the other
+            if index not in self.maps:
+                raise FrameError(f"{self.folder} holds no id map of frame {index} (…_{index:04d}_gt.png)")
+            self._last = index, read_ids(self.maps[index])
+        return self._last[1]
 
 
 def find(folder: Path) -> bool:
