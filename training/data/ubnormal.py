@@ -78,12 +78,12 @@ class UBnormalTruth(Truth):
 
     def regions(self, size: tuple[int, int], count: int) -> np.ndarray | None:
         rows: list[tuple[float, ...]] = []
-        for index in np.flatnonzero(self.labels(count)):
+        for index in np.flatnonzero(self.labels(count)).tolist():
             ids = fitted(self._ids(index), size)
             for track in self.tracks:
                 box = largest_box(ids == track.object_id) if track.first <= index <= track.last else None
                 if box is not None:
-                    rows.append((track.id, int(index), *box))
+                    rows.append((track.id, index, *box))
         regions = np.array(sorted(rows), np.float64).reshape(-1, 6)
         # The protocol wants track ids without gaps, also where a track is never visible.
         regions[:, 0] = np.unique(regions[:, 0], return_inverse=True)[1]
