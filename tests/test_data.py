@@ -542,5 +542,10 @@ def test_parts_that_overlap_from_frame_to_frame_are_one_track():
     assert linked_regions([]).shape == (0, 6)
 
 
-def test_blobs_are_eight_connected():
+def test_blobs_are_eight_connected_and_joined_over_small_gaps():
     assert blobs(np.eye(4, dtype=bool)).tolist() == [[0, 0, 3, 3]]
+    assert blobs(np.zeros((4, 5), bool)).shape == (0, 4)
+    mask = np.zeros((10, 30), bool)
+    mask[2:4, 3:6] = mask[2:8, 9:12] = mask[5, 20] = True
+    assert blobs(mask).tolist() == [[3, 2, 5, 3], [9, 2, 11, 7], [20, 5, 20, 5]]
+    assert sorted(blobs(mask, 2).tolist()) == [[3, 2, 11, 7], [20, 5, 20, 5]]

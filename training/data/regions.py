@@ -5,6 +5,7 @@ Boxes have inclusive maxima, as the protocol's text files have.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import cv2
@@ -14,11 +15,24 @@ from scipy.optimize import linear_sum_assignment
 __all__ = ["blobs", "largest_box", "linked_regions"]
 
 
-def blobs(mask: np.ndarray) -> np.ndarray:
-    """Boxes float64 [n, 4], `x_min, y_min, x_max, y_max`, of the 8-connected parts of a mask bool [H, W]."""
-    _, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    x, y, w, h = stats[1:, :4].astype(np.float64).T  # 0 is the background
-    return np.stack([x, y, x + w - 1, y + h - 1], axis=1)
+JOIN = 0.015
+"""Parts of a mask count as one where they are within twice this of each other, in diagonals of the frame: masks fall into limbs
+and heads. Of 31 true tracks of the world (validation split, 30 clips), linking found 132 without joining and 36 with."""
+
+
+def blobs(mask: np.ndarray, join_px: int = 0) -> np.ndarray:
+    """Boxes float64 [n, 4], `x_min, y_min, x_max, y_max`, of the 8-connected parts of a mask bool [H, W]; parts whose
+    surroundings of `join_px` pixels touch are one."""
+    shown = mask.astype(np.uint8)
+    if not shown.any():
+        return np.zeros((0, 4))
+    around = cv2.dilate(shown, np.ones((2 * join_px + 1, 2 * join_px + 1), np.uint8)) if join_px else shown
+    count, labels = cv2.connectedComponents(around, connectivity=8)
+    boxes = []
+    for label in range(1, count):  # 0 is the background
+        x, y, w, h = cv2.boundingRect(((labels == label) & mask).astype(np.uint8))
+        boxes.append((x, y, x + w - 1, y + h - 1))
+    return np.array(boxes, np.float64)
 
 
 def largest_box(mask: np.ndarray) -> np.ndarray | None:
@@ -35,13 +49,13 @@ def largest_box(mask: np.ndarray) -> np.ndarray | None:
 def linked_regions(masks: Iterable[tuple[int, np.ndarray]]) -> np.ndarray:
     """Rows float64 [n, 6], `track_id, frame_id, x_min, y_min, x_max, y_max`, of (frame number, bool [H, W]) in rising order.
 
-    A part of a mask belongs to the track of the part in the frame before that it overlaps most (boxes, one to one); one that
-    overlaps none begins a track.
+    A part of a mask (see `JOIN`) belongs to the track of the part in the frame before that it overlaps most (boxes, one to
+    one); one that overlaps none begins a track.
     """
     rows: list[tuple[float, ...]] = []
     tracks, last, before, count = np.zeros(0, int), -2, np.zeros((0, 4)), 0
     for index, mask in masks:
-        boxes = blobs(mask)
+        boxes = blobs(mask, round(JOIN * math.hypot(*mask.shape)))
         ids = np.full(len(boxes), -1)
         if index == last + 1 and len(before) and len(boxes):
             overlap = _iou(boxes, before)
