@@ -33,7 +33,7 @@ def opened(name, folder) -> Any:
 
 
 def records(folder):
-    return [json.loads(line) for line in (folder / "dialogues.jsonl").read_text().splitlines()]
+    return [json.loads(line) for line in next(folder.rglob("dialogues.jsonl")).read_text().splitlines()]
 
 
 def made(record, layout):
@@ -382,7 +382,7 @@ def test_masks_go_by_the_number_in_their_names(changed):
 def test_the_twelfth_test_clip_is_written_as_ped2_has_it(tmp_path):
     clip = make_clip(0, size=(48, 64), length=2, rate_hz=10.0, split="test")
     LAYOUTS["ucsd"].write(tmp_path, "Test012", 11, clip)
-    assert [p.name for p in sorted((tmp_path / "UCSDped2/Test/Test012_gt").iterdir())] == [
+    assert [p.name for p in sorted((tmp_path / "Test" / "Test012_gt").iterdir())] == [
         "frame001.bmp",
         "frame002.bmp",
     ]

@@ -38,9 +38,11 @@ the layout, down to the odd names and file formats that the original has.
 TILE, COLUMNS, MOST_TILES = 320, 4, 40
 
 
-def write_world(out: Path, name: str, split: str, clips: int, seed: int, size: tuple[int, int], seconds: float) -> None:
-    """Writes what is not there yet. Raises `ConfigError` where OUT was made with other settings."""
+def write_world(out: Path, name: str, split: str, clips: int, seed: int, size: tuple[int, int], seconds: float) -> Path:
+    """Writes what is not there yet. Returns the data set's own folder, in OUT. Raises `ConfigError` where OUT was made with
+    other settings."""
     layout = LAYOUTS[name]
+    out = out / layout.inner
     if split not in layout.splits:
         raise ConfigError(f"{name} has no split {split!r}; it has {' and '.join(layout.splits)}")
     length = round(seconds * layout.rate_hz)
@@ -59,6 +61,7 @@ def write_world(out: Path, name: str, split: str, clips: int, seed: int, size: t
         with (out / "dialogues.jsonl").open("a", encoding="utf-8") as file:  # the last step: now the clip is done
             file.write(json.dumps(record) + "\n")
         records.append(record)
+    return out
 
 
 def _write_clip(
@@ -159,7 +162,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     out = options.out
     try:
-        write_world(out, options.layout, options.split, options.clips, options.seed, options.size, options.seconds)
+        out = write_world(
+            out, options.layout, options.split, options.clips, options.seed, options.size, options.seconds
+        )
         data = open_data(options.layout, out)
         clips = data.split(options.split)
         with staged(out / f"contact_{options.split}.png") as draft:

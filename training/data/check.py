@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def check(data: DataSet, full: bool) -> dict[str, Any]:
         findings += verify_clip(clip, full=full)
         bar.set_postfix(wrong=len(findings), refresh=False)
     there, expected = counts(data), published(data)
-    miniature = (data.root / "world.json").is_file() or (data.root.parent / "world.json").is_file()
+    miniature = (data.root / "world.json").is_file()
     if not miniature:
         for split, wanted in expected.items():
             for what, number in wanted.items():
@@ -91,7 +92,7 @@ def tell(report: dict[str, Any]) -> None:
                 print(f"  {text}")
             if len(found) > SHOWN:
                 print(f"  … and {len(found) - SHOWN} more; --json FILE lists all")
-            print(f"  -> {advice}")
+            print(textwrap.fill(advice, 116, initial_indent="  -> ", subsequent_indent="     "))
     verdict = "all is well" if report["ok"] else f"{len(report['findings'])} things are not as they should be"
     print(f"\n{verdict} (read: {report['read']})")
 

@@ -77,6 +77,10 @@ class FrameSource(ABC):
         """(height, width) in pixels."""
 
     @abstractmethod
+    def place(self, index: int) -> str:
+        """Where a frame is, for messages: its file, or its number in one."""
+
+    @abstractmethod
     def read(self, start: int = 0, camera: str = "camera") -> Iterator[tuple[int, Frame]]:
         """Frames with their numbers from number `start` on, decoded one by one. A damaged image is left out, and a damaged
         video ends early, with a warning; raises `FrameError` where nothing can be read."""

@@ -47,6 +47,9 @@ class VideoFile(FrameSource):
     def size(self) -> tuple[int, int]:
         return self.info.size
 
+    def place(self, index: int) -> str:
+        return f"{self.path}, frame {index}"
+
     def read(self, start: int = 0, camera: str = "camera") -> Iterator[tuple[int, Frame]]:
         if start >= self.length > 0:
             return
@@ -83,6 +86,9 @@ class ImageFolder(FrameSource):
     def size(self) -> tuple[int, int]:
         height, width = read_image(self.files[0]).shape[:2]
         return height, width
+
+    def place(self, index: int) -> str:
+        return str(self.files[index])
 
     def read(self, start: int = 0, camera: str = "camera") -> Iterator[tuple[int, Frame]]:
         for index in range(start, len(self.files)):

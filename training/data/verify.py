@@ -43,7 +43,7 @@ def verify_clip(clip: Clip, *, full: bool) -> list[Finding]:
         if clip.truth is not None:
             if clip.mismatch:
                 found.append(Finding("mismatch", clip.name, clip.mismatch))
-            elif frames != clip.length:
+            elif frames != clip.length and clip.truth.length is not None:
                 found.append(
                     Finding("mismatch", clip.name, f"{clip.name}: {len(clip.labels)} labels, {frames} frames readable")
                 )
@@ -61,12 +61,9 @@ def _readable(clip: Clip, full: bool, found: list[Finding]) -> int:
     numbers = [index for index, _ in clip.source.read(0)]
     if len(numbers) != clip.length:
         absent = sorted(set(range(clip.length)) - set(numbers))
-        where = (
-            f"frame {absent[0]} cannot be read"
-            if len(absent) == 1
-            else f"{len(absent)} frames from {absent[0]} on cannot"
-        )
-        found.append(Finding("damaged", clip.name, f"{clip.source.path}: of {clip.length} frames {where}"))
+        first = clip.source.place(absent[0])
+        more = f" and {len(absent) - 1} more of {clip.length} frames" if len(absent) > 1 else ""
+        found.append(Finding("damaged", clip.name, f"{first}{more} cannot be read"))
     return len(numbers)
 
 

@@ -33,6 +33,7 @@ Record = Mapping[str, Any]
 @dataclass(frozen=True)
 class Layout:
     """How one data set lies on disk. rate_hz: of its cameras. normal_training: whether its training clips are all normal.
+    inner: the folder of its own that the original has.
 
     name: what the n-th clip of a split is called, n from 0. write: puts a clip there. share: writes what all clips share, from
     the records of all that are done.
@@ -44,6 +45,7 @@ class Layout:
     name: Callable[[int, str, bool], str]
     write: Callable[[Path, str, int, Clip], None]
     share: Callable[[Path, Sequence[Record]], None] = lambda root, records: None
+    inner: str = ""
 
 
 @contextmanager
@@ -160,7 +162,7 @@ def _write_avenue(root: Path, name: str, number: int, clip: Clip) -> None:
 
 
 def _write_ucsd(root: Path, name: str, number: int, clip: Clip) -> None:
-    folder = root / "UCSDped2" / ("Train" if clip.split == "train" else "Test")
+    folder = root / ("Train" if clip.split == "train" else "Test")
     if clip.split == "test":
         prefix = "frame" if number + 1 == 12 else ""  # so it is in Ped2
         with staged(folder / f"{name}_gt") as draft:
@@ -178,7 +180,7 @@ def _share_ucsd(root: Path, records: Sequence[Record]) -> None:
     if tests:
         ranges = [", ".join(f"{first + 1}:{last + 1}" for first, last in record["abnormal"]) for record in tests]
         lines = ["TestVideoFile = {};", *(f"TestVideoFile{{end+1}}.gt_frame = [{text}];" for text in ranges)]
-        _save_text(root / "UCSDped2" / "Test" / "UCSDped2.m", "\r\n".join(lines) + "\r\n")
+        _save_text(root / "Test" / "UCSDped2.m", "\r\n".join(lines) + "\r\n")
 
 
 def _write_folder(root: Path, name: str, number: int, clip: Clip) -> None:
@@ -210,7 +212,7 @@ LAYOUTS = {
     "ucsd": Layout(
         10.0, ("train", "test"), True,
         lambda number, split, _: f"{'Train' if split == 'train' else 'Test'}{number + 1:03d}",
-        _write_ucsd, _share_ucsd,
+        _write_ucsd, _share_ucsd, "UCSDped2",
     ),
     "folder": Layout(
         10.0, ("train", "validation", "test"), False, lambda number, split, _: f"{split}_clip{number + 1:04d}", _write_folder
