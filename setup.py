@@ -23,6 +23,7 @@ FOLDERS = {
 
 TORCH = ["accelerate", "peft", "safetensors", "torch", "transformers"]
 EXPORT = [*TORCH, "onnx", "onnxscript"]
+TRAIN = [*TORCH, "scikit-learn", "scipy", "tensorboard"]
 ROS = [
     "ros-rclpy[fastrtps]~=7.1.6",
     "ros-diagnostic-msgs~=5.3.6",
@@ -79,7 +80,7 @@ setup(
     package_data={
         "tvau": ["fastdds.xml"],
         "tvau_runtime": files("assets/**/*", base=FOLDERS["tvau_runtime"]),
-        "tvau_training": files("recipes/*.yaml", base=FOLDERS["tvau_training"]),
+        "tvau_training": files("recipes/**/*.yaml", base=FOLDERS["tvau_training"]),
     },
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
@@ -89,22 +90,12 @@ setup(
     install_requires=["numpy", "onnxruntime", "opencv-python-headless", "pyyaml", "tokenizers", "tqdm"],
     extras_require={
         "torch": TORCH,
-        "train": [*TORCH, "scikit-learn", "scipy"],
+        "train": TRAIN,
         "export": [*EXPORT, "scikit-learn"],
         # All three for CUDA 13, as onnxruntime-gpu is built; it loads TensorRT 10 and no other.
         "gpu": ["cuda-python~=13.0", "onnxruntime-gpu[cuda,cudnn]", "tensorrt~=10.14"],
         "ros": ROS,
-        "test": [
-            *EXPORT,
-            "cuda-python~=13.0",
-            "pillow",
-            "psutil",
-            "pyright[nodejs]",
-            "pytest",
-            "ruff",
-            "scikit-learn",
-            "scipy",
-        ],
+        "test": [*EXPORT, *TRAIN, "cuda-python~=13.0", "pillow", "psutil", "pyright[nodejs]", "pytest", "ruff"],
     },
     # The executables are named so that they can also stand in an environment's bin folder, where pip puts them.
     entry_points={

@@ -3,15 +3,16 @@
 import dataclasses
 import itertools
 import json
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 
 torch = pytest.importorskip("torch", reason="training needs torch")
 pytest.importorskip("transformers", reason="training needs transformers")
 
+from mini_recipe import MINI, STAGE, write_recipe
 from safetensors.torch import load_file
 
 import tvau_runtime
@@ -28,30 +29,10 @@ from tvau_training.stages import RaeStage
 from tvau_training.world import Turn
 from tvau_training.world.dialogue import place_of
 
-STAGE = {"steps": 3, "batch": 2, "learning_rate": 1.0e-3}
-CACHED = {**STAGE, "cache": 2}
-MINI = {
-    "name": "mini",
-    "seed": 5,
-    "image_size": [28, 56],
-    "render_size": [48, 64],
-    "process_rate_hz": 4.0,
-    "clip_length": 4,
-    "backbone": {
-        "vision_depth": 2, "vision_hidden": 16, "vision_heads": 2, "vision_mlp": 24, "text_layers": 2, "text_hidden": 24,
-        "text_heads": 3, "text_kv_heads": 1, "text_mlp": 32, "vocabulary": 400,
-    },
-    "rae_conv_widths": [4, 4, 4],
-    "lora_rank": 2,
-    "stages": {"backbone": STAGE, "language": CACHED, "ahd": CACHED, "rae": CACHED},
-}  # fmt: skip
-
 
 @pytest.fixture(scope="module")
 def recipe_file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("recipe") / "mini.yaml"
-    path.write_text(yaml.safe_dump(MINI))
-    return path
+    return write_recipe(tmp_path_factory.mktemp("recipe") / "mini.yaml")
 
 
 @pytest.fixture(scope="module")
@@ -112,8 +93,8 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_weights(
     def interrupted(*given):
         nonlocal count
         count += 1
-        if count == stop_at + 1:
-            raise KeyboardInterrupt
+        if count == stop_at:
+            signal.raise_signal(signal.SIGINT)  # the step under way is finished first
         return real(*given)
 
     with monkeypatch.context() as patch:
@@ -128,6 +109,35 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_weights(
     assert whole.keys() == resumed.keys()
     for name, tensor in whole.items():
         assert torch.equal(tensor, resumed[name]), name
+
+
+def test_tensorboard_shows_what_the_log_says(unbroken):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    for line in (unbroken / "log.jsonl").read_text().splitlines():
+        entry = json.loads(line)
+        board = EventAccumulator(str(unbroken / "tensorboard" / entry.pop("stage"))).Reload()
+        step = entry.pop("step")
+        shown = {name: {e.step: e.value for e in board.Scalars(name)}[step] for name in entry}
+        assert shown == pytest.approx(entry, rel=1e-5)
+
+
+def test_frozen_features_are_computed_once_even_when_that_is_interrupted(recipe_file, unbroken, tmp_path, monkeypatch):
+    arguments = ["--recipe", str(recipe_file), "--start", str(unbroken / "checkpoint"), "--stage", "ahd"]
+    arguments += ["--out", str(tmp_path), "--workers", "0", "--device", "cpu"]
+    real, written = train.FeatureStore.write, []
+
+    def interrupted(store, step, pieces):
+        written.append(step)
+        if len(written) == 1:
+            signal.raise_signal(signal.SIGINT)
+        real(store, step, pieces)
+
+    monkeypatch.setattr(train.FeatureStore, "write", interrupted)
+    assert train.main(arguments) == 130
+    assert train.main(arguments) == 0
+    assert written == [0, 1]
+    assert not (tmp_path / "features").exists(), "they go when the stage ends"
 
 
 def test_a_run_with_other_settings_does_not_overwrite_an_unfinished_one(recipe_file, unbroken, capsys):
@@ -255,8 +265,7 @@ def test_evaluation_prints_and_writes_its_figures(unbroken, tmp_path, capsys):
     ],
 )
 def test_a_recipe_that_does_not_fit_is_refused_by_the_field(tmp_path, change, message):
-    path = tmp_path / "bad.yaml"
-    path.write_text(yaml.safe_dump({**MINI, **change}))
+    path = write_recipe(tmp_path / "bad.yaml", **change)
     with pytest.raises(ConfigError, match=message):
         read_recipe(str(path))
 

@@ -6,6 +6,7 @@ Item k of a stage is drawn from seed k, so that a run that stops and resumes see
 from __future__ import annotations
 
 import itertools
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -19,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from tvau_runtime.backends.base import ModelSpec
 from tvau_runtime.chat import ANSWER_END, question_text
+from tvau_runtime.errors import ConfigError, TvauError
 from tvau_runtime.frames import pack_pair, resize
 from tvau_runtime.tokenizer import TextTokenizer
 
@@ -35,7 +37,7 @@ from .world import (
     normal_dialogue,
 )
 
-__all__ = ["KINDS", "Batch", "ClipData", "batches", "encode_dialogue", "pack_clip"]
+__all__ = ["KINDS", "MASK_SCALE", "Batch", "ClipData", "batches", "encode_dialogue", "mask_cells", "pack_clip", "some"]
 
 KINDS = ("person", "car", "van", "bicycle", "box")
 MASK_SCALE = 4
@@ -118,26 +120,13 @@ class ClipData(Dataset):
             split=self.split,
         )
         refine = self.anomalies and index >= self.refine_from
-        turns = (
-            _some(anomaly_dialogue(clip, rng), rng) if refine else normal_dialogue(clip, rng)[: self.narration_turns]
-        )
+        turns = some(anomaly_dialogue(clip, rng), rng) if refine else normal_dialogue(clip, rng)[: self.narration_turns]
         dialogues = (encode_dialogue(each, self._tokenizer) for each in (turns, imagined_dialogue(rng)))
         return (pack_clip(clip.frames, self.spec), *self._targets(clip), *itertools.chain(*dialogues))
 
     def _targets(self, clip: Clip) -> tuple[np.ndarray, ...]:
         (rows, columns), steps = self.spec.grid, len(clip.frames) // 2
-        anomalous = clip.anomaly_masks.astype(np.float32)
-        size = (columns * MASK_SCALE, rows * MASK_SCALE)
-        masks = np.stack(
-            [
-                cv2.resize(
-                    np.maximum(anomalous[2 * t], anomalous[2 * t + 1]),
-                    size,
-                    interpolation=cv2.INTER_AREA,
-                )
-                for t in range(steps)
-            ]
-        )
+        masks = mask_cells(clip.anomaly_masks, self.spec)
         kinds = np.zeros((steps, rows, columns), np.int64)
         motion = np.zeros((steps, rows, columns, 2), np.float32)
         extent = np.zeros((steps, rows, columns, 4), np.float32)
@@ -190,7 +179,7 @@ class ClipData(Dataset):
         return self._word_ids[text]
 
 
-def _some(turns: list[Turn], rng: np.random.Generator) -> list[Turn]:
+def some(turns: list[Turn], rng: np.random.Generator) -> list[Turn]:
     """All turns or, half of the time, some of them, still in order: people do not always ask the first question first."""
     if rng.random() < 0.5:
         return turns
@@ -203,6 +192,15 @@ def pack_clip(frames: np.ndarray, spec: ModelSpec) -> np.ndarray:
     """Frames uint8 [T, H, W, 3] as the engine's input, float32 [T/2, P, 1176]."""
     images = [resize(frame, spec) for frame in frames]
     return np.stack([pack_pair(a, b, spec) for a, b in zip(images[::2], images[1::2], strict=True)])
+
+
+def mask_cells(masks: np.ndarray, spec: ModelSpec) -> np.ndarray:
+    """Masks bool [T, H, W] as float32 [T/2, 4 gh, 4 gw]: the share of each cell that is abnormal in either frame of a pair."""
+    rows, columns = spec.grid
+    size = (columns * MASK_SCALE, rows * MASK_SCALE)
+    shares = masks.astype(np.float32)
+    pairs = (np.maximum(first, second) for first, second in zip(shares[::2], shares[1::2], strict=True))
+    return np.stack([cv2.resize(pair, size, interpolation=cv2.INTER_AREA) for pair in pairs])
 
 
 def encode_dialogue(turns: list[Turn], tokenizer: TextTokenizer) -> tuple[np.ndarray, np.ndarray]:
@@ -222,17 +220,40 @@ def encode_dialogue(turns: list[Turn], tokenizer: TextTokenizer) -> tuple[np.nda
     return np.array(ids), np.array(weights, np.float32)
 
 
-def batches(data: ClipData, size: int, start: int, steps: int, workers: int) -> Iterator[Batch]:
-    """Batches number `start` to `steps` - 1, drawn beside the training by `workers` processes."""
-    order = range(start * size, steps * size)
-    yield from DataLoader(
+def batches(
+    data: Dataset, size: int, start: int, steps: int, workers: int, share: tuple[int, int] = (0, 1), pieces: int = 1
+) -> Iterator[list[Batch]]:
+    """Batches number `start` to `steps` - 1 of `size` items, drawn beside the training by `workers` processes.
+
+    share: (i, n) takes every n-th item, beginning with the i-th: the part of the i-th of n processes. pieces: into how many
+    smaller batches each part is cut. Raises `ConfigError` where the items cannot be divided evenly.
+    """
+    index, count = share
+    if size % (count * pieces):
+        raise ConfigError(f"a batch of {size} cannot be divided among {count} processes in {pieces} pieces each")
+    loader = DataLoader(
         data,
-        batch_size=size,
-        sampler=order,
+        batch_size=size // (count * pieces),
+        sampler=range(start * size + index, steps * size, count),
         num_workers=workers,
         collate_fn=_collate,
         prefetch_factor=4 if workers else None,
+        worker_init_fn=_outlive_interrupts,
     )
+    try:
+        drawn = iter(loader)
+        for _ in range(start, steps):
+            yield list(itertools.islice(drawn, pieces))
+    except TvauError as error:
+        if not str(error).startswith("Caught "):
+            raise
+        # What went wrong in another process comes as a traceback, with the message at its end.
+        raise type(error)(str(error).strip().splitlines()[-1].partition(": ")[2]) from None
+
+
+def _outlive_interrupts(_: int) -> None:
+    """Ctrl-C reaches every process of a terminal; those that draw clips end when the training does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _collate(items: list[tuple[np.ndarray, ...]]) -> Batch:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from tvau_runtime.errors import ConfigError
 
 from .backbone_size import BackboneSize
 
-__all__ = ["RECIPES", "Recipe", "StageSettings", "Stages", "read_recipe"]
+__all__ = ["RECIPES", "Recipe", "StageSettings", "Stages", "Words", "read_recipe"]
 
 RECIPES = Path(__file__).resolve().parent / "recipes"
 
@@ -24,6 +24,8 @@ RECIPES = Path(__file__).resolve().parent / "recipes"
 class StageSettings:
     """One stage. warmup: share of the steps with rising learning rate; from there it falls as a cosine to nothing.
 
+    batch: clips of a step, over all processes. accumulate: in so many pieces each process takes its part of them, one after the
+    other, for less memory; the gradients of the pieces are averaged.
     cache: so many batches are drawn once, seen by the frozen part of the model once, and gone through again and again; 0
     draws fresh ones for every step.
     """
@@ -34,27 +36,49 @@ class StageSettings:
     weight_decay: float = 0.0
     warmup: float = 0.05
     cache: int = 0
+    accumulate: int = 1
 
     def __post_init__(self) -> None:
-        if min(self.steps, self.batch) < 1 or self.cache < 0 or self.learning_rate <= 0 or not 0 <= self.warmup < 1:
+        if (
+            min(self.steps, self.batch, self.accumulate) < 1
+            or self.cache < 0
+            or self.learning_rate <= 0
+            or not 0 <= self.warmup < 1
+        ):
             raise ConfigError(
-                f"a stage needs steps, batch >= 1, cache >= 0, learning_rate > 0 and warmup in 0..1, got {self}"
+                "a stage needs steps, batch >= 1, accumulate >= 1, cache >= 0, learning_rate > 0 and warmup in 0..1, "
+                f"got {self}"
             )
 
 
 @dataclass(frozen=True)
 class Stages:
-    """The stages in order."""
+    """The stages in order. The first two are those of a backbone that is trained from nothing; one_shot is run on demand."""
 
-    backbone: StageSettings
-    language: StageSettings
     ahd: StageSettings
     rae: StageSettings
+    backbone: StageSettings | None = None
+    language: StageSettings | None = None
+    one_shot: StageSettings = field(
+        default_factory=lambda: StageSettings(steps=60, batch=8, learning_rate=2e-3, cache=15)
+    )
+
+
+@dataclass(frozen=True)
+class Words:
+    """Prompts that say what is normal and what is abnormal; see `tvau_runtime/prompts.py`."""
+
+    normal: tuple[str, ...]
+    abnormal: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """See `recipes/tiny.yaml` for the meaning of each setting."""
+    """See `recipes/tiny.yaml` for the meaning of each setting.
+
+    backbone: the size of a new one, which is trained from nothing, or a checkpoint of transformers, by directory or hub name,
+    that stays as it is. prompts: None takes those of the synthetic world, or of the checkpoint that training starts from.
+    """
 
     name: str
     seed: int
@@ -62,10 +86,22 @@ class Recipe:
     render_size: tuple[int, int]
     process_rate_hz: float
     clip_length: int
-    backbone: BackboneSize
+    backbone: BackboneSize | str
     rae_conv_widths: tuple[int, int, int]
     lora_rank: int
     stages: Stages
+    prompts: Words | None = None
+
+    def __post_init__(self) -> None:
+        first = [name for name in ("backbone", "language") if getattr(self.stages, name)]
+        if isinstance(self.backbone, str) and first:
+            raise ConfigError(f"stages: {self.backbone} is not trained; remove {' and '.join(first)}")
+        if not isinstance(self.backbone, str) and len(first) < 2:
+            raise ConfigError("stages: a backbone that is trained from nothing needs the stages backbone and language")
+        if min(self.lora_rank, *self.rae_conv_widths) < 1:
+            raise ConfigError(
+                f"lora_rank and rae_conv_widths must be at least 1, got {self.lora_rank}, {self.rae_conv_widths}"
+            )
 
 
 def read_recipe(name: str) -> Recipe:
@@ -85,6 +121,12 @@ def read_recipe(name: str) -> Recipe:
 
 def _build(kind: Any, value: Any, where: str) -> Any:
     """`value` as a dataclass, tuple or number, or `ConfigError` naming where it stood."""
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):  # settings, a text or nothing: the value says which
+        options = typing.get_args(kind)
+        fitting = [o for o in options if dataclasses.is_dataclass(o) == isinstance(value, dict) and o is not type(None)]
+        if value is None and type(None) in options:
+            return None
+        kind = (fitting or [options[0]])[0]
     if dataclasses.is_dataclass(kind):
         if not isinstance(value, dict):
             raise ConfigError(f"{where} must hold settings, got {value!r}")
@@ -94,11 +136,16 @@ def _build(kind: Any, value: Any, where: str) -> Any:
                 f"{where}: unknown setting {', '.join(sorted(map(str, unknown)))}; known: {', '.join(hints)}"
             )
         fields = {f.name: f for f in dataclasses.fields(typing.cast(Any, kind))}
-        if missing := [n for n, f in fields.items() if n not in value and f.default is dataclasses.MISSING]:
+        needed = [n for n, f in fields.items() if f.default is f.default_factory is dataclasses.MISSING]
+        if missing := [n for n in needed if n not in value]:
             raise ConfigError(f"{where}: setting {', '.join(missing)} is missing")
         return typing.cast(Any, kind)(**{n: _build(hints[n], v, f"{where}: {n}") for n, v in value.items()})
     if typing.get_origin(kind) is tuple:
         parts = typing.get_args(kind)
+        if parts[-1] is Ellipsis:
+            if not isinstance(value, list):
+                raise ConfigError(f"{where} must be a list, got {value!r}")
+            parts = (parts[0],) * len(value)
         if not isinstance(value, (list, tuple)) or len(value) != len(parts):
             raise ConfigError(f"{where} must be a list of {len(parts)}, got {value!r}")
         return tuple(_build(part, v, where) for part, v in zip(parts, value, strict=True))

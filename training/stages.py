@@ -6,10 +6,15 @@ language  the backbone's language model, from random weights, on dialogue about 
           kept, and on text without pictures
 ahd       the AHD alone, on masks: focal + dice
 rae       the RAE and a LoRA adapter of the language model, on dialogue: narration first, then anomaly-focused refinement
+one_shot  a trained AHD, on windows of one abnormal clip
+
+A stage is called, as any module is, with a batch, and gives what the frozen part of the model makes of it; called with that
+too, it gives the terms of the loss. Whatever holds the weights in pieces or sums their gradients thus sees every use of them.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from pathlib import Path
 from typing import Any
@@ -25,9 +30,10 @@ from tvau_runtime.tokenizer import TextTokenizer
 
 from .batches import KINDS, MASK_SCALE, Batch
 from .losses import answer_loss, dice_loss, focal_loss, word_loss
+from .machines import pooled
 from .world import PLACES
 
-__all__ = ["STAGES", "AhdStage", "BackboneStage", "LanguageStage", "RaeStage", "Stage"]
+__all__ = ["STAGES", "AhdStage", "BackboneStage", "LanguageStage", "OneShotStage", "RaeStage", "Stage"]
 
 _HEADS = (len(KINDS) + 1, 3, 2, 4)
 """Outputs of the dense heads: kind of object, ground, motion, extent."""
@@ -49,8 +55,14 @@ class Stage(nn.Module):
         rate_hz: float,
         text: Tensor,
         lora_rank: int,
+        *,
+        fresh: bool = True,
+        bf16: bool = False,
     ) -> None:
+        """text: S_c, [2, D]. fresh: whether AHD and RAE are untrained. bf16: the backbone computes in bfloat16; AHD and RAE never
+        do, for cosines that differ in the third digit are told apart by them."""
         super().__init__()
+        self.fresh, self.bf16 = fresh, bf16
         self.text: Tensor
         self.head: Tensor
         self.tail: Tensor
@@ -61,8 +73,24 @@ class Stage(nn.Module):
         self.register_buffer("tail", torch.tensor(tokenizer.encode(TAIL)), persistent=False)
         self.prepare(lora_rank)
 
+    def forward(self, batch: Batch, seen: tuple[Tensor, ...] | None = None) -> Any:
+        """`see` of a batch, or with what it gave `losses`."""
+        if seen is not None:
+            return self.losses(seen, batch)
+        with torch.no_grad():
+            return self.see(batch)
+
     def prepare(self, lora_rank: int) -> None:
         """Adds what the stage needs and frees what it trains."""
+
+    @property
+    def units(self) -> list[nn.Module]:
+        """Modules that are only ever called as a whole, which may thus be gathered from several machines one at a time."""
+        return [self.model.backbone.tower, *self.model.backbone.model.model.language_model.layers]
+
+    def computing(self) -> contextlib.AbstractContextManager[Any]:
+        """Within it, the backbone computes in the run's precision."""
+        return torch.autocast(self.head.device.type, torch.bfloat16, enabled=self.bf16)
 
     def see(self, batch: Batch) -> tuple[Tensor, ...]:
         """What the frozen part of the model makes of the pixels: it is the same at every step, and may be kept."""
@@ -89,10 +117,12 @@ class Stage(nn.Module):
         return self._said(self.model.backbone.embed(ids), positions, dialogue, weights)
 
     def _said(self, prompt: Tensor, positions: Tensor, dialogue: Tensor, weights: Tensor) -> Tensor:
-        hidden, _ = self.model.backbone.language(prompt, positions.expand(-1, len(prompt), -1))
-        before = hidden[:, -dialogue.shape[1] - 1 : -1]  # the position before each token predicts it
         said = weights > 0
-        return answer_loss(self.model.backbone.logits(before[said]), dialogue[said], weights[said])
+        with self.computing():
+            hidden, _ = self.model.backbone.language(prompt, positions.expand(-1, len(prompt), -1))
+            before = hidden[:, -dialogue.shape[1] - 1 : -1]  # the position before each token predicts it
+            logits = self.model.backbone.logits(before[said])
+        return answer_loss(logits, dialogue[said], weights[said])
 
 
 class BackboneStage(Stage):
@@ -109,7 +139,8 @@ class BackboneStage(Stage):
 
     def losses(self, seen: tuple[Tensor, ...], batch: Batch) -> dict[str, Tensor]:
         (pixels,) = seen
-        tapped, tokens = self.model.backbone.encode(pixels.flatten(0, 1))
+        with self.computing():
+            tapped, tokens = self.model.backbone.encode(pixels.flatten(0, 1))
         steps = pixels.shape[1]
         kinds, ground = batch.kinds.flatten(), batch.ground[:, None].expand(-1, steps, -1).flatten()
         there = kinds > 0
@@ -118,17 +149,19 @@ class BackboneStage(Stage):
         weights = torch.tensor([0.25] + [1.0] * len(KINDS), device=kinds.device)
         dense = torch.zeros(4, device=kinds.device)
         for head, hidden in zip(self.heads, tapped[1:], strict=True):
-            kind, lies, moved, reach = head(hidden).flatten(0, 1).split(_HEADS, dim=-1)
+            kind, lies, moved, reach = head(hidden.float()).flatten(0, 1).split(_HEADS, dim=-1)
             dense = dense + torch.stack(
                 [
-                    F.cross_entropy(kind, kinds, weights),
-                    F.cross_entropy(lies, ground),
-                    2.0 * F.smooth_l1_loss(moved[there], motion),
-                    F.smooth_l1_loss(reach[there], extent),
+                    pooled(F.cross_entropy(kind, kinds, weights), weights[kinds].sum()),
+                    pooled(F.cross_entropy(lies, ground)),
+                    2.0 * pooled(F.smooth_l1_loss(moved[there], motion), there.sum()),
+                    pooled(F.smooth_l1_loss(reach[there], extent), there.sum()),
                 ]
             )
         terms = dict(zip(("kind", "ground", "motion", "extent"), dense / len(self.heads), strict=True))
-        return {"word": word_loss(self.model.backbone.logits(tokens.flatten(0, 1)), batch.words.flatten(0, 2)), **terms}
+        with self.computing():
+            named = self.model.backbone.logits(tokens.flatten(0, 1))
+        return {"word": word_loss(named, batch.words.flatten(0, 2)), **terms}
 
 
 class LanguageStage(Stage):
@@ -144,9 +177,9 @@ class LanguageStage(Stage):
     def prepare(self, lora_rank: int) -> None:
         self.model.backbone.model.model.language_model.requires_grad_(True)  # with the token table, which is tied
 
-    @torch.no_grad()
     def see(self, batch: Batch) -> tuple[Tensor, ...]:
-        _, tokens = self.model.backbone.encode(batch.pixels.flatten(0, 1))
+        with self.computing():
+            _, tokens = self.model.backbone.encode(batch.pixels.flatten(0, 1))
         return (tokens.unflatten(0, batch.pixels.shape[:2]),)
 
     def losses(self, seen: tuple[Tensor, ...], batch: Batch) -> dict[str, Tensor]:
@@ -159,12 +192,13 @@ class AhdStage(Stage):
 
     def prepare(self, lora_rank: int) -> None:
         self.model.ahd.requires_grad_(True)
-        self.model.ahd.calibrate(self.text)
+        if self.fresh:
+            self.model.ahd.calibrate(self.text)
 
-    @torch.no_grad()
     def see(self, batch: Batch) -> tuple[Tensor, ...]:
-        tapped, _ = self.model.backbone.encode(batch.pixels.flatten(0, 1))
-        return tuple(hidden.half() for hidden in tapped)
+        with self.computing():
+            tapped, _ = self.model.backbone.encode(batch.pixels.flatten(0, 1))
+        return tuple(_halved(hidden) for hidden in tapped)
 
     def losses(self, seen: tuple[Tensor, ...], batch: Batch) -> dict[str, Tensor]:
         maps = self.model.ahd(list(seen), self.text, self.model.backbone.grid)
@@ -182,30 +216,49 @@ class RaeStage(Stage):
         from peft import LoraConfig, get_peft_model
 
         rae, backbone = self.model.rae.requires_grad_(True), self.model.backbone
-        with torch.no_grad():  # a region's prompt starts from the words for its place
-            for place, words in zip(rae.place, itertools.chain(*PLACES), strict=True):
+        if self.fresh:  # a region's prompt starts from the words for its place
+            for place, words in zip(rae.place.detach(), itertools.chain(*PLACES), strict=True):
                 ids = torch.tensor(self.tokenizer.encode(" " + words), device=place.device)
-                place.copy_(backbone.embed(ids).mean(dim=0))
+                place.copy_(backbone.embed(ids).detach().mean(dim=0))
         language = backbone.model.model
         settings = LoraConfig(r=lora_rank, lora_alpha=2 * lora_rank, target_modules="all-linear")
         with checkpoint.quiet():
             self.adapter: Any = get_peft_model(language.language_model, settings)
         language.language_model = self.adapter
 
-    @torch.no_grad()
     def see(self, batch: Batch) -> tuple[Tensor, ...]:
         clips, steps = batch.pixels.shape[:2]
-        tokens, maps = self.model.encode(batch.pixels.flatten(0, 1), self.text)
+        with self.computing():
+            tapped, tokens = self.model.backbone.encode(batch.pixels.flatten(0, 1))
+        maps = self.model.ahd(tapped, self.text, self.model.backbone.grid)
         return tokens.unflatten(0, (clips, steps)), maps.unflatten(0, (clips, steps))
 
     def losses(self, seen: tuple[Tensor, ...], batch: Batch) -> dict[str, Tensor]:
         tokens, maps = seen
         return {"answer": self.answer_loss(tokens, maps, batch)}
 
-    def save_adapter(self, directory: Path) -> None:
+    def save_adapter(self, directory: Path, *, write: bool = True) -> None:
         """Writes the adapter into a checkpoint directory and takes it off the language model, which is then as it was before."""
-        checkpoint.save_lora(self.adapter, directory)
+        if write:
+            checkpoint.save_lora(self.adapter, directory)
         self.model.backbone.model.model.language_model = self.adapter.unload()
 
 
-STAGES = {"backbone": BackboneStage, "language": LanguageStage, "ahd": AhdStage, "rae": RaeStage}
+class OneShotStage(AhdStage):
+    """Stage 1 from where it ended, on a single clip."""
+
+
+def _halved(hidden: Tensor) -> Tensor:
+    """In half the bytes: in half precision, or in bfloat16 where that cannot hold the few huge values that large towers have."""
+    half = hidden.half() if hidden.dtype == torch.float32 else hidden
+    return half if bool(half.isfinite().all()) else hidden.bfloat16()
+
+
+STAGES: dict[str, type[Stage]] = {
+    "backbone": BackboneStage,
+    "language": LanguageStage,
+    "ahd": AhdStage,
+    "rae": RaeStage,
+    "one_shot": OneShotStage,
+}
+"""In this order."""

@@ -3,89 +3,107 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import math
-import os
+import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
 from tqdm import tqdm
 
+from tvau_runtime.backends import find_model
 from tvau_runtime.backends.base import ModelSpec
 from tvau_runtime.errors import ConfigError, TvauError
-from tvau_runtime.manifest import CLIP_MEAN, CLIP_STD, Manifest
+from tvau_runtime.manifest import CLIP_MEAN, CLIP_STD
 from tvau_runtime.model import checkpoint
-from tvau_runtime.model.backbone import default_taps
-from tvau_runtime.prompts import Prompts
 from tvau_runtime.tokenizer import TextTokenizer
-from tvau_training.backbone_size import new_backbone
-from tvau_training.batches import Batch, ClipData, batches
-from tvau_training.recipe import RECIPES, Recipe, StageSettings, read_recipe
+from tvau_training.batches import ClipData, batches
+from tvau_training.features import FeatureStore, Piece
+from tvau_training.machines import Machines, Stop, unsynchronised
+from tvau_training.options import parse
+from tvau_training.recipe import Recipe, StageSettings, read_recipe
 from tvau_training.stages import STAGES, RaeStage, Stage
-from tvau_training.text import train_tokenizer
-from tvau_training.world import ANOMALIES, NORMALITIES, corpus
+from tvau_training.start import Start
+from tvau_training.state import fill, fill_optimizer, optimizer_state, read_state, trained_values, write_state
+from tvau_training.windows import DialogueWindows, Footage, MaskWindows, read_talks
 
-EXAMPLES = """\
-examples:
-  python training/train.py --recipe tiny                      everything, from random weights to runs/tiny/checkpoint
-  python training/train.py --recipe tiny --steps-scale 0.01   the same in a minute, to see whether it runs
-  python training/evaluate.py --model runs/tiny/checkpoint    what it learned, on clips it never saw
-  tvau watch video.mp4 --model runs/tiny/checkpoint           use it
-
-Ctrl-C saves and stops; the same command goes on from there. Losses are in OUT/log.jsonl, the state of an unfinished run in
-OUT/state.pt. --fresh starts anew.
-"""
+SETTINGS = ("recipe", "start", "data", "bf16")
+"""What an unfinished run's state must have in common with the run that goes on with it."""
 
 
 class Run:
-    """One training run in a folder: which stage it is in, and all that is needed to go on."""
+    """One training run in a folder: which stage it is in, and all that is needed to go on.
 
-    def __init__(self, recipe: Recipe, out: Path, device: str, workers: int, save_every_s: float) -> None:
-        self.recipe, self.out, self.device = recipe, out, torch.device(device)
+    device: cpu or cuda. workers: processes that draw clips. start: the model to begin with; None goes by the recipe. footage:
+    what to train on; None draws the synthetic world. bf16: what the backbone computes in. fresh: whether an unfinished run in the
+    folder is forgotten. Several processes of one run call everything alike, and share the folder.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        out: Path,
+        device: str,
+        workers: int,
+        save_every_s: float,
+        *,
+        start: Start | None = None,
+        footage: Footage | None = None,
+        bf16: bool = False,
+        fresh: bool = False,
+    ) -> None:
+        self.recipe, self.out, self.machines = recipe, out, Machines(device)
         self.workers, self.save_every_s = workers, save_every_s
+        self.start, self.footage, self.bf16 = start or Start(recipe), footage, bf16
         self.state_file = out / "state.pt"
-        out.mkdir(parents=True, exist_ok=True)
         self.tokenizer_file = out / "tokenizer.json"
-        if not self.tokenizer_file.is_file():
-            train_tokenizer(
-                corpus(3000, recipe.seed),
-                recipe.backbone.vocabulary,
-                self.tokenizer_file,
-            )
+        if self.machines.main:
+            out.mkdir(parents=True, exist_ok=True)
+            if fresh:
+                for path in (self.state_file, self.tokenizer_file, out / "log.jsonl"):
+                    path.unlink(missing_ok=True)
+            if not self.tokenizer_file.is_file():
+                self.start.write_tokenizer(self.tokenizer_file)
+        self.machines.wait()
         self.tokenizer = TextTokenizer(self.tokenizer_file)
         self.state: dict[str, Any] = {
-            "recipe": dataclasses.asdict(recipe),
+            "recipe": json.loads(json.dumps(dataclasses.asdict(recipe))),
+            "start": str(self.start.checkpoint),
+            "data": footage.name if footage else "world",
+            "bf16": bf16,
             "done": [],
             "seconds": {},
+            "model": {},
         }
-        torch.manual_seed(recipe.seed)
-        self.manifest = Manifest(
-            name=recipe.name,
-            prompts=Prompts(NORMALITIES, ANOMALIES),
-            image_size=recipe.image_size,
-            process_rate_hz=recipe.process_rate_hz,
-            clip_length=recipe.clip_length,
-            taps=default_taps(recipe.backbone.vision_depth),
-            rae_conv_widths=recipe.rae_conv_widths,
-        )
-        self.model = checkpoint.build(self.manifest, new_backbone(recipe.backbone, self.tokenizer_file)).to(self.device)
         if self.state_file.is_file():
             self._resume()
+        self._build()
 
     def _resume(self) -> None:
-        state = torch.load(self.state_file, map_location=self.device, weights_only=True)
-        if state["recipe"] != json.loads(json.dumps(self.state["recipe"])) and state["recipe"] != self.state["recipe"]:
+        state = read_state(self.state_file)
+        if any(state.get(key) != self.state[key] for key in SETTINGS):
             raise ConfigError(
                 f"{self.state_file} belongs to other settings; give another --out, or --fresh to start anew"
             )
         self.state = state
-        if "model" in state:  # as the last finished stage left it
-            self.model.load_state_dict(state["model"])
+
+    def _build(self) -> None:
+        """The model as the last finished stage left it."""
+        torch.manual_seed(self.recipe.seed)
+        self.model, self.manifest = self.start.build(
+            self.tokenizer_file, torch.bfloat16 if self.bf16 else torch.float32
+        )
+        fill(self.model, self.state["model"])
+        if not self.machines.sharded:
+            self.model.to(self.machines.device)
 
     def spec(self) -> ModelSpec:
         m, backbone = self.manifest, self.model.backbone
@@ -94,19 +112,31 @@ class Run:
             backbone.text_dim, backbone.tokens_per_second,
         )  # fmt: skip
 
-    def train(self, name: str, settings: StageSettings) -> Stage:
-        """Runs one stage from where it stands to its end. Saves and re-raises `KeyboardInterrupt`."""
+    def stage(self, name: str) -> Stage:
+        """A stage around the model, at its beginning."""
         # What a stage adds starts from the same numbers, whether the run was stopped before or not.
         torch.manual_seed(self.recipe.seed + list(STAGES).index(name))
         text = checkpoint.text_features(self.model, self.tokenizer, self.manifest.prompts)
-        stage = STAGES[name](
+        return STAGES[name](
             self.model,
             self.tokenizer,
             self.recipe.process_rate_hz,
             text,
             self.recipe.lora_rank,
+            fresh=self.start.fresh,
+            bf16=self.bf16,
         )
-        stage.to(self.device)
+
+    def train(self, name: str, settings: StageSettings) -> Stage:
+        """Runs one stage from where it stands to its end. Saves and raises `KeyboardInterrupt` when asked to stop."""
+        stage = self.stage(name)
+        step, spent = 0, 0.0
+        resumes = self.state.get("stage") == name
+        if resumes:
+            step, spent = self.state["step"], self.state["seconds"].get(name, 0.0)
+            fill(stage, self.state["stage_model"])
+        machines = self.machines
+        runner = machines.wrap(stage, stage.units, apart=[self.model.backbone.tower])
         free = [p for p in stage.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(
             free,
@@ -114,101 +144,173 @@ class Run:
             weight_decay=settings.weight_decay,
             betas=(0.9, 0.98),
         )
-        step, spent = 0, 0.0
-        if self.state.get("stage") == name:
-            step, spent = self.state["step"], self.state["seconds"].get(name, 0.0)
-            stage.load_state_dict(self.state["stage_model"])
-            optimizer.load_state_dict(self.state["optimizer"])
+        if resumes:
+            fill_optimizer(optimizer, self.state["optimizer"])
         begun = saved = time.monotonic()
-        bar = tqdm(
-            self._batches(name, stage, settings, step),
-            desc=name, total=settings.steps, initial=step, unit="step", dynamic_ncols=True,
-        )  # fmt: skip
+        values: dict[str, Tensor] = {}
 
         def save() -> None:
+            nonlocal values
+            values = trained_values(stage)
             self.state["seconds"][name] = spent + time.monotonic() - begun
-            self._save(name, step, stage, optimizer)
+            self.state.update(stage=name, step=step, stage_model=values, optimizer=optimizer_state(optimizer))
+            self._write()
 
-        try:
-            with (self.out / "log.jsonl").open("a", encoding="utf-8") as log:
-                for seen, batch in bar:
+        with Stop(say=machines.main) as stop, self._journal(name, step) as journal:
+            steps = self._steps(name, stage, runner, settings, step, stop)
+            bar = tqdm(
+                steps, desc=name, total=settings.steps, initial=step, unit="step", dynamic_ncols=True,
+                disable=not machines.main,
+            )  # fmt: skip
+            try:
+                for pieces in bar:
                     rate = learning_rate(settings, step)
-                    terms = _step(stage, seen, batch, optimizer, free, rate)
+                    terms = _step(runner, pieces, optimizer, free, rate)
                     step += 1
                     bar.set_postfix({k: f"{v:.3f}" for k, v in terms.items()}, refresh=False)
                     if step % 10 == 0 or step == settings.steps:
-                        line = {"stage": name, "step": step, "learning_rate": rate, **terms}
-                        log.write(json.dumps(line) + "\n")
-                        log.flush()
-                    if time.monotonic() - saved > self.save_every_s:
+                        journal(step, rate, terms)
+                    halt, due = machines.agree(stop.asked, time.monotonic() - saved > self.save_every_s)
+                    if halt:
+                        raise KeyboardInterrupt
+                    if due:
                         save()
                         saved = time.monotonic()
-        except KeyboardInterrupt:
+            except KeyboardInterrupt:
+                save()
+                raise
+            finally:
+                bar.close()
             save()
-            raise
-        finally:
-            bar.close()
-        save()
+        if machines.sharded:  # what lies in pieces is put together in a model of its own
+            self._build()
+            stage = self.stage(name)
+            fill(stage, values)
         return stage
 
-    def _batches(
-        self, name: str, stage: Stage, settings: StageSettings, start: int
-    ) -> Iterator[tuple[tuple[torch.Tensor, ...], Batch]]:
-        """What the stage sees, and the batch, for every step from `start` on; step k's is the same in every run."""
+    def _steps(
+        self, name: str, stage: Stage, runner: nn.Module, settings: StageSettings, start: int, stop: Stop
+    ) -> Iterator[list[Piece]]:
+        """What the stage sees, and the batch, in pieces, for every step from `start` on; step k's is the same in every run."""
         drawn = settings.cache or settings.steps
         narrated = int(stage.narration * drawn)
-        data = ClipData(
-            self.recipe, self.spec(), self.tokenizer_file, anomalies=stage.anomalies,
-            series=list(STAGES).index(name),  # a heat map is too good on clips that its decoder was trained on
-            refine_from=narrated * settings.batch, narration_turns=stage.narration_turns,
-        )  # fmt: skip
-        fresh = batches(data, settings.batch, 0 if settings.cache else start, drawn, self.workers)
-        moved = (batch.to(self.device) for batch in fresh)
+        machines = self.machines
+        share = (machines.index, machines.count)
+        data = self._items(name, stage, narrated * settings.batch)
+
+        def fresh(first: int) -> Iterator[list[Piece]]:
+            for pieces in batches(data, settings.batch, first, drawn, self.workers, share, settings.accumulate):
+                moved = [batch.to(machines.device) for batch in pieces]
+                with torch.no_grad():
+                    seen = [runner(batch) for batch in moved]
+                yield list(zip(seen, moved, strict=True))
+
         if not settings.cache:
-            yield from ((stage.see(batch), batch) for batch in moved)
+            yield from fresh(start)
             return
-        kept = [
-            (stage.see(batch), dataclasses.replace(batch, pixels=batch.pixels[:0]))
-            for batch in tqdm(moved, desc="frozen features", total=drawn, unit="batch", dynamic_ncols=True)
-        ]
+        facts = {key: self.state[key] for key in SETTINGS}
+        store = FeatureStore(self.out / "features", [name, facts], drawn, share)
+        filled = machines.least(store.filled)
+        bar = tqdm(
+            fresh(filled), desc="frozen features", total=drawn, initial=filled, unit="batch",
+            dynamic_ncols=True, disable=not machines.main,
+        )  # fmt: skip
+        for number, pieces in enumerate(bar, start=filled):
+            store.write(number, [(seen, dataclasses.replace(b, pixels=b.pixels[:0])) for seen, b in pieces])
+            if machines.agree(stop.asked)[0]:
+                raise KeyboardInterrupt
         for step in range(start, settings.steps):
             narrates = narrated and step < int(stage.narration * settings.steps)
             first, last = (0, narrated) if narrates else (narrated, drawn)
             turn, place = divmod(step, last - first)
             order = torch.randperm(last - first, generator=torch.Generator().manual_seed(self.recipe.seed + turn))
-            yield kept[first + int(order[place])]
+            yield store.read(first + int(order[place]), machines.device)
+
+    def _items(self, name: str, stage: Stage, refine_from: int) -> Dataset:
+        """The stage's items, as the footage or the world has them."""
+        recipe, spec = self.recipe, self.spec()
+        series = list(STAGES).index(name)  # a heat map is too good on clips that its decoder was trained on
+        turns = stage.narration_turns
+        if self.footage is None:
+            return ClipData(
+                recipe, spec, self.tokenizer_file, series=series, anomalies=stage.anomalies, refine_from=refine_from,
+                narration_turns=turns,
+            )  # fmt: skip
+        clips = self.footage.clips
+        if name != "rae":
+            windows = MaskWindows(recipe, spec, clips, series=series)
+            said = f"{len(windows.left_out)} of {len(clips)} clips are shorter than a window, or have no labels"
+        else:
+            windows = DialogueWindows(
+                recipe, spec, self.tokenizer_file, clips, read_talks(self.footage.dialogues), series=series,
+                refine_from=refine_from, narration_turns=turns,
+            )  # fmt: skip
+            said = f"{windows.left_out} dialogues are about clips that are not in the train split"
+        if windows.left_out and self.machines.main:
+            print(f"{name}: {said}; they are left out", file=sys.stderr)
+        return windows
+
+    @contextlib.contextmanager
+    def _journal(self, name: str, step: int) -> Iterator[Any]:
+        """A function that notes a step's figures in log.jsonl and for TensorBoard; it does nothing but in the main process."""
+        if not self.machines.main:
+            yield lambda *_: None
+            return
+        from torch.utils.tensorboard import SummaryWriter
+
+        # What a run that broke off noted behind the step that it was saved at goes.
+        path = self.out / "log.jsonl"
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+        lines = [line for line in lines if line["stage"] != name or line["step"] <= step]
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+        board = SummaryWriter(str(self.out / "tensorboard" / name), purge_step=step + 1)
+        with path.open("a", encoding="utf-8") as log, contextlib.closing(board):
+
+            def note(at: int, rate: float, terms: dict[str, float]) -> None:
+                log.write(json.dumps({"stage": name, "step": at, "learning_rate": rate, **terms}) + "\n")
+                log.flush()
+                for term, value in {"learning_rate": rate, **terms}.items():
+                    board.add_scalar(term, value, at)
+
+            yield note
 
     def finish(self, name: str, stage: Stage) -> None:
         """Closes a stage; its trained parts stay in the model, what only training needed goes."""
+        trained = {k.removeprefix("model."): v for k, v in trained_values(stage).items() if k.startswith("model.")}
         if isinstance(stage, RaeStage):
-            stage.save_adapter(self.out / "checkpoint")
+            stage.save_adapter(self.out / "checkpoint", write=self.machines.main)
         self.state["done"].append(name)
         for key in ("stage", "step", "stage_model", "optimizer"):
             self.state.pop(key, None)
-        self.state["model"] = self.model.state_dict()
-        _write(self.state, self.state_file)
+        parts = dict(self.model.named_parameters())
+        self.state["model"].update({k: v for k, v in trained.items() if k in parts})
+        self._write()
+        self.machines.wait()
+        if self.machines.main:
+            shutil.rmtree(self.out / "features", ignore_errors=True)
 
     def publish(self, command: str) -> Path:
         """Writes the finished checkpoint directory."""
         facts = {
             "command": command,
             "seed": self.recipe.seed,
+            "stages": self.state["done"],
             "minutes": {name: round(seconds / 60, 1) for name, seconds in self.state["seconds"].items()},
-            "recipe": json.loads(json.dumps(self.state["recipe"])),
+            "recipe": self.state["recipe"],
         }
         directory = self.out / "checkpoint"
-        manifest = dataclasses.replace(self.manifest, training=facts)
-        checkpoint.save(self.model, manifest, self.tokenizer_file, directory, dtype=torch.float16)
+        if self.machines.main:
+            if "rae" not in self.state["done"]:
+                self.start.copy_adapter(directory)
+            manifest = dataclasses.replace(self.manifest, training=facts)
+            stored = torch.bfloat16 if self.model.backbone.model.dtype == torch.bfloat16 else torch.float16
+            checkpoint.save(self.model, manifest, self.tokenizer_file, directory, dtype=stored)
+        self.machines.wait()
         return directory
 
-    def _save(self, name: str, step: int, stage: Stage, optimizer: torch.optim.Optimizer) -> None:
-        self.state.update(
-            stage=name,
-            step=step,
-            stage_model=stage.state_dict(),
-            optimizer=optimizer.state_dict(),
-        )
-        _write(self.state, self.state_file)
+    def _write(self) -> None:
+        if self.machines.main:
+            write_state(self.state, self.state_file)
 
 
 def learning_rate(settings: StageSettings, step: int) -> float:
@@ -220,31 +322,28 @@ def learning_rate(settings: StageSettings, step: int) -> float:
 
 
 def _step(
-    stage: Stage,
-    seen: tuple[torch.Tensor, ...],
-    batch: Batch,
+    runner: nn.Module,
+    pieces: Sequence[Piece],
     optimizer: torch.optim.Optimizer,
     free: list,
     rate: float,
 ) -> dict[str, float]:
     for group in optimizer.param_groups:
         group["lr"] = rate
-    terms = stage.losses(seen, batch)
-    loss = torch.stack(list(terms.values())).sum()
-    if not torch.isfinite(loss):
-        raise ConfigError("the loss is no longer finite; lower the stage's learning_rate in the recipe")
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    sums: dict[str, float] = {}
+    for number, (seen, batch) in enumerate(pieces, start=1):
+        with contextlib.nullcontext() if number == len(pieces) else unsynchronised(runner):
+            terms = runner(batch, seen)
+            loss = torch.stack(list(terms.values())).sum()
+            if not torch.isfinite(loss):
+                raise ConfigError("the loss is no longer finite; lower the stage's learning_rate in the recipe")
+            (loss / len(pieces)).backward()
+        for name, value in terms.items():
+            sums[name] = sums.get(name, 0.0) + float(value.detach()) / len(pieces)
     torch.nn.utils.clip_grad_norm_(free, 1.0)
     optimizer.step()
-    return {name: float(value.detach()) for name, value in terms.items()}
-
-
-def _write(state: dict[str, Any], path: Path) -> None:
-    """All or nothing: a stop while writing leaves the former file."""
-    draft = path.with_suffix(".part")
-    torch.save(state, draft)
-    os.replace(draft, path)
+    return sums
 
 
 def _scaled(recipe: Recipe, scale: float) -> Recipe:
@@ -256,82 +355,83 @@ def _scaled(recipe: Recipe, scale: float) -> Recipe:
     return dataclasses.replace(recipe, stages=dataclasses.replace(recipe.stages, **stages))
 
 
-def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    names = ", ".join(sorted(p.stem for p in RECIPES.glob("*.yaml")))
-    parser.add_argument(
-        "--recipe",
-        default="tiny",
-        help=f"what to train: {names}, or a YAML file (default: tiny)",
-    )
-    parser.add_argument("--out", type=Path, help="folder of the run (default: runs/<recipe>)")
-    parser.add_argument(
-        "--device",
-        default="cuda" if torch.cuda.is_available() else "cpu",
-        help="cpu or cuda (default: what is there)",
-    )
-    parser.add_argument(
-        "--workers",
-        type=int,
-        default=1,
-        help="processes that draw clips beside the training (default: 1)",
-    )
-    parser.add_argument(
-        "--save-every",
-        type=float,
-        default=60,
-        metavar="S",
-        help="seconds between saves (default: 60)",
-    )
-    parser.add_argument(
-        "--steps-scale",
-        type=float,
-        default=1.0,
-        metavar="X",
-        help="multiply every stage's steps (default: 1)",
-    )
-    parser.add_argument("--seed", type=int, help="another seed than the recipe's")
-    parser.add_argument(
-        "--fresh",
-        action="store_true",
-        help="start anew even if OUT holds an unfinished run",
-    )
-    return parser.parse_args(arguments)
+def _bf16(precision: str, device: str) -> bool:
+    """Whether the backbone computes in bfloat16. On its own only where the device has it: elsewhere it is emulated, and slow."""
+    has = device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return precision == "bf16" or (precision == "auto" and has)
+
+
+def _footage(options: argparse.Namespace) -> Footage | None:
+    """What to train on; None for the world as it is drawn. Raises `ConfigError`."""
+    kind, *directories = options.data
+    if len(directories) > 1 or (kind != "world" and not directories):
+        raise ConfigError(f"--data wants a kind and a folder, got {' '.join(options.data)!r}")
+    kind = "auto" if kind == "world" else kind  # written by make_world.py, in whatever layout
+    directory = Path(directories[0]) if directories else None
+    if options.one_shot:
+        return Footage.one(options.one_shot, kind, directory)
+    return Footage.of(kind, directory, options.dialogues) if directory else None
+
+
+def _stages(options: argparse.Namespace, start: Start, footage: Footage | None) -> list[str]:
+    """What is to be run, in order. Raises `ConfigError` for what does not go together."""
+    if options.one_shot:
+        if start.fresh or options.stage:
+            raise ConfigError("--one-shot trains the AHD of a checkpoint on: give it with --start, and no --stage")
+        return ["one_shot"]
+    wanted = options.stage or start.stages
+    if odd := [name for name in wanted if name not in start.stages]:
+        raise ConfigError(
+            f"--stage {' '.join(odd)}: the backbone is not trained here; there are {', '.join(start.stages)}"
+        )
+    if footage and (odd := {"backbone", "language"} & set(wanted)):
+        raise ConfigError(
+            f"the stages {' and '.join(sorted(odd))} need the synthetic world: train them there, and go on with --start"
+        )
+    return [name for name in start.stages if name in wanted]
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     options = parse(arguments)
+    machines = None
     try:
         if options.steps_scale <= 0:
             raise ConfigError(f"--steps-scale must be above 0, got {options.steps_scale}")
         recipe = _scaled(read_recipe(options.recipe), options.steps_scale)
         if options.seed is not None:
             recipe = dataclasses.replace(recipe, seed=options.seed)
-        out = options.out or Path("runs") / Path(options.recipe).stem
-        if options.fresh:
-            (out / "state.pt").unlink(missing_ok=True)
-            (out / "log.jsonl").unlink(missing_ok=True)
-        run = Run(recipe, out, options.device, options.workers, options.save_every)
-        for name in STAGES:
+        out = options.out or Path("runs") / (Path(options.recipe).stem + "-one-shot" * bool(options.one_shot))
+        start = Start(recipe, find_model(options.start) if options.start else None)
+        footage = _footage(options)
+        names = _stages(options, start, footage)
+        run = Run(
+            recipe, out, options.device, options.workers, options.save_every,
+            start=start, footage=footage, bf16=_bf16(options.precision, options.device), fresh=options.fresh,
+        )  # fmt: skip
+        machines = run.machines
+        if footage and machines.main:
+            print("".join(f"{footage.name}: {problem}\n" for problem in footage.problems), end="", file=sys.stderr)
+        for name in names:
+            before = start.stages[: start.stages.index(name)] if start.fresh else ()
+            if lacking := [each for each in before if each not in run.state["done"]]:
+                raise ConfigError(f"--stage {name} needs {' and '.join(lacking)} to be run first, or a --start")
             if name not in run.state["done"]:
                 run.finish(name, run.train(name, getattr(recipe.stages, name)))
         command = "python training/train.py " + " ".join(arguments if arguments is not None else sys.argv[1:])
         directory = run.publish(command.strip())
     except KeyboardInterrupt:
-        print(
-            "stopped; the run is saved, and the same command goes on from here",
-            file=sys.stderr,
-        )
+        if machines is None or machines.main:
+            print("stopped; the run is saved, and the same command goes on from here", file=sys.stderr)
         return 130
     except TvauError as error:
         print(f"train: {error}", file=sys.stderr)
         return 2
-    print(f"{directory} is ready; measure it with: python training/evaluate.py --model {directory}")
+    finally:
+        if machines:
+            machines.close()
+    if run.machines.main:
+        print(f"{directory} is ready; measure it with: python training/evaluate.py --model {directory}")
     return 0
 
 

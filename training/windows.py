@@ -1,0 +1,233 @@
+"""Windows of a data set's videos as training items, in the form of `batches.ClipData`'s. Knows no layout, no model and no loss.
+
+For masks, half of the windows show something abnormal: a random clip, a random moment, frames at the model's rate. For dialogue,
+a random line of `dialogues.jsonl` says which frames it is about. Item k of a stage is drawn from seed k, as everywhere.
+
+`dialogues.jsonl` (written by `annotate/` and `make_world.py`) holds a JSON object a line, of which this reads `clip`, its name;
+`turns`, a list of `question`, `answer` and `field`; `anomalous`; `kind`: narration, or else it is asked about the anomaly; and
+`indices`, the numbers of the frames it is about; without these it is about the whole clip.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import cv2
+import numpy as np
+from torch.utils.data import Dataset
+
+from tvau_runtime.backends.base import ModelSpec
+from tvau_runtime.errors import ConfigError, FrameError
+from tvau_runtime.tokenizer import TextTokenizer
+
+from .batches import Batch, encode_dialogue, mask_cells, pack_clip, some
+from .data import Clip, open_data
+from .recipe import Recipe
+from .world import Turn
+
+__all__ = ["DIALOGUES", "DialogueWindows", "Footage", "MaskWindows", "Talk", "read_talks"]
+
+DIALOGUES = "dialogues.jsonl"
+ATTEMPTS = 10
+"""So many windows are drawn before a clip counts as unreadable."""
+_NOTHING = np.zeros(0, np.int64)
+
+
+@dataclass(frozen=True)
+class Footage:
+    """What training may see of a data set. name: for people, and for the run's state. problems: what is missing, in sentences."""
+
+    name: str
+    clips: tuple[Clip, ...]
+    dialogues: Path
+    problems: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, kind: str, directory: Path, dialogues: Path | None = None) -> Footage:
+        """The train split of a data set on disk. Raises `ConfigError` where it is not there."""
+        data = open_data(kind, directory)
+        return cls(f"{data.name} {data.root}", data.split("train"), dialogues or data.root / DIALOGUES, data.problems)
+
+    @classmethod
+    def one(cls, name: str, kind: str | None = None, directory: Path | None = None) -> Footage:
+        """A single clip: of a data set, by its name and of whatever split, or a video file with its mask or boxes beside it.
+
+        Raises `ConfigError` where it is not there, or has no labels.
+        """
+        path = Path(name)
+        if directory is None:
+            if not path.is_file():
+                raise ConfigError(f"--one-shot: there is no video {name}; with --data, the name of a clip will do")
+            kind, directory = "folder", path.parent
+        data = open_data(kind or "auto", directory)
+        for clip in data.clips:
+            if name == clip.name or path.resolve() == clip.source.path.resolve():
+                if clip.truth is None:
+                    raise ConfigError(
+                        f"--one-shot: {name} has no labels; docs/DATA.md says what may stand beside a video"
+                    )
+                return cls(f"{data.name} {data.root} {clip.name}", (clip,), data.root / DIALOGUES)
+        near = difflib.get_close_matches(name, [clip.name for clip in data.clips], 3, 0.0)
+        raise ConfigError(f"--one-shot: {data.root} has no clip {name!r}; it has {', '.join(near)} and the like")
+
+
+@dataclass(frozen=True)
+class Talk:
+    """A line of `dialogues.jsonl`. frames: None for the whole clip."""
+
+    clip: str
+    turns: tuple[Turn, ...]
+    anomalous: bool
+    narrates: bool
+    frames: tuple[int, ...] | None
+
+
+def read_talks(path: Path) -> list[Talk]:
+    """All lines of a `dialogues.jsonl`. Raises `ConfigError` naming the line that does not fit."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"the stage rae needs dialogues, and {path} cannot be read: {error}; make_world.py and annotate/ write it"
+        ) from error
+    talks = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            record = json.loads(line)
+            turns = tuple(Turn(str(t["question"]), str(t["answer"]), str(t["field"])) for t in record["turns"])
+            frames = record.get("indices")
+            talks.append(
+                Talk(
+                    str(record["clip"]),
+                    turns,
+                    bool(record.get("anomalous")),
+                    record.get("kind") == "narration",
+                    None if frames is None else tuple(int(i) for i in frames),
+                )
+            )
+            if not turns or frames == []:
+                raise ValueError("it has no turns, or no frames")
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            said = f"{error} is missing" if isinstance(error, KeyError) else error
+            raise ConfigError(f"{path}, line {number} is no dialogue: {said}") from error
+    return talks
+
+
+class _Windows(Dataset):
+    """What both kinds share: reading frames, and an item's form."""
+
+    def __init__(self, recipe: Recipe, spec: ModelSpec, series: int) -> None:
+        self.spec, self.rate_hz, self.length = spec, recipe.process_rate_hz, recipe.clip_length
+        self.seed = [recipe.seed, series]
+
+    def _rng(self, index: int) -> np.random.Generator:
+        cv2.setNumThreads(1)  # drawn by several processes at once
+        return np.random.default_rng([*self.seed, index])
+
+    def _item(self, **values: np.ndarray) -> tuple[np.ndarray, ...]:
+        """An item with these fields of a batch, and the others empty."""
+        return tuple(values.get(field.name, _NOTHING) for field in fields(Batch))
+
+    def _read(self, clip: Clip, wanted: np.ndarray, *, masks: bool) -> tuple[np.ndarray, np.ndarray | None] | None:
+        """Frames uint8 [T, H, W, 3] and masks bool [T, H, W] of these numbers, which may repeat; None where one cannot be read.
+
+        Raises `FrameError` where a frame that is said to be abnormal has no mask.
+        """
+        found = {seen.index: seen for seen in clip.read(np.unique(wanted).tolist(), masks=masks)}
+        if any(int(i) not in found for i in wanted):
+            return None
+        chosen = [found[int(i)] for i in wanted]
+        if masks and (bare := [seen.index for seen in chosen if seen.mask is None]):
+            raise FrameError(f"{clip.name}: frame {bare[0]} has no mask; the stage ahd learns from masks")
+        frames = np.stack([seen.frame.rgb for seen in chosen])
+        return frames, np.stack([seen.mask for seen in chosen]) if masks else None  # type: ignore[arg-type]
+
+
+class MaskWindows(_Windows):
+    """Windows with masks, half of them with something abnormal in one of their frames.
+
+    clips: at least one must be abnormal. left_out: names of those that are shorter than a window or have no labels.
+    Raises `ConfigError` where there is nothing to learn from. Reads all labels at once.
+    """
+
+    def __init__(self, recipe: Recipe, spec: ModelSpec, clips: Sequence[Clip], *, series: int) -> None:
+        super().__init__(recipe, spec, series)
+        self.left_out: list[str] = []
+        self.hot: list[tuple[Clip, np.ndarray, np.ndarray]] = []
+        self.cold: list[tuple[Clip, np.ndarray, np.ndarray]] = []
+        for clip in clips:
+            offsets = np.round(np.arange(self.length) * clip.fps / self.rate_hz).astype(np.int64)
+            starts = np.arange(min(len(clip.labels), clip.length) - offsets[-1])
+            if not len(starts):
+                self.left_out.append(clip.name)
+                continue
+            odd = clip.labels[starts[:, None] + offsets].any(axis=1)
+            for windows, there in ((self.hot, starts[odd]), (self.cold, starts[~odd])):
+                if len(there):
+                    windows.append((clip, there, offsets))
+        if not self.hot:
+            raise ConfigError(
+                f"none of {len(clips)} clips shows anything abnormal for the stage ahd to learn from"
+                + (f" ({len(self.left_out)} are shorter than a window or without labels)" if self.left_out else "")
+            )
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
+        rng = self._rng(index)
+        windows = self.hot if rng.random() < 0.5 or not self.cold else self.cold
+        clip, starts, offsets = windows[rng.integers(len(windows))]
+        for _ in range(ATTEMPTS):  # containers promise more frames than they hold, and some are damaged
+            read = self._read(clip, starts[rng.integers(len(starts))] + offsets, masks=True)
+            if read is not None and read[1] is not None:
+                return self._item(pixels=pack_clip(read[0], self.spec), masks=mask_cells(read[1], self.spec))
+        raise FrameError(f"{clip.name} cannot be read, {ATTEMPTS} times; look at it with training/data/check.py")
+
+
+class DialogueWindows(_Windows):
+    """Windows with a dialogue: narration up to item `refine_from`, where there is any; from then on about anomalies, which half
+    of the windows show.
+
+    left_out: how many dialogues are about other clips. Raises `ConfigError` where none is about these.
+    """
+
+    def __init__(
+        self, recipe: Recipe, spec: ModelSpec, tokenizer: Path, clips: Sequence[Clip], talks: Sequence[Talk], *,
+        series: int, refine_from: int, narration_turns: int,
+    ) -> None:  # fmt: skip
+        super().__init__(recipe, spec, series)
+        self.path, self.refine_from, self.narration_turns = tokenizer, refine_from, narration_turns
+        self.clips = {clip.name: clip for clip in clips}
+        about = [talk for talk in talks if talk.clip in self.clips]
+        self.left_out = len(talks) - len(about)
+        self.narration = [talk for talk in about if talk.narrates]
+        self.present = [talk for talk in about if not talk.narrates and talk.anomalous]
+        self.absent = [talk for talk in about if not talk.narrates and not talk.anomalous]
+        if not self.present and not self.absent:
+            raise ConfigError(
+                f"none of {len(talks)} dialogues is about an anomaly in one of the {len(clips)} training clips"
+            )
+        self._tokenizer: TextTokenizer | None = None
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
+        self._tokenizer = self._tokenizer or TextTokenizer(self.path)
+        rng = self._rng(index)
+        narrates = index < self.refine_from and bool(self.narration)
+        first, second = (self.present, self.absent) if rng.random() < 0.5 else (self.absent, self.present)
+        talks = self.narration if narrates else first or second
+        for _ in range(ATTEMPTS):
+            talk = talks[rng.integers(len(talks))]
+            clip = self.clips[talk.clip]
+            frames = np.arange(clip.length) if talk.frames is None else np.array(talk.frames)
+            wanted = frames[np.round(np.linspace(0, len(frames) - 1, self.length)).astype(int)]
+            read = self._read(clip, wanted, masks=False)
+            if read is not None:
+                break
+        else:
+            raise FrameError(f"{clip.name} cannot be read; look at it with training/data/check.py")
+        turns = list(talk.turns)
+        told = [turns[i] for i in rng.permutation(len(turns))][: self.narration_turns] if narrates else some(turns, rng)
+        dialogue, weights = encode_dialogue(told, self._tokenizer)
+        return self._item(pixels=pack_clip(read[0], self.spec), dialogue=dialogue, weights=weights)
