@@ -24,6 +24,7 @@ FOLDERS = {
 TORCH = ["accelerate", "peft", "safetensors", "torch", "transformers"]
 EXPORT = [*TORCH, "onnx", "onnxscript"]
 TRAIN = [*TORCH, "scikit-learn", "scipy", "tensorboard"]
+ANNOTATE = ["json-repair", "openai", "pillow", "pydantic", "scipy"]
 ROS = [
     "ros-rclpy[fastrtps]~=7.1.6",
     "ros-diagnostic-msgs~=5.3.6",
@@ -91,11 +92,12 @@ setup(
     extras_require={
         "torch": TORCH,
         "train": TRAIN,
+        "annotate": [*TORCH, *ANNOTATE],
         "export": [*EXPORT, "scikit-learn"],
         # All three for CUDA 13, as onnxruntime-gpu is built; it loads TensorRT 10 and no other.
         "gpu": ["cuda-python~=13.0", "onnxruntime-gpu[cuda,cudnn]", "tensorrt~=10.14"],
         "ros": ROS,
-        "test": [*EXPORT, *TRAIN, "cuda-python~=13.0", "pillow", "psutil", "pyright[nodejs]", "pytest", "ruff"],
+        "test": [*EXPORT, *TRAIN, *ANNOTATE, "cuda-python~=13.0", "psutil", "pyright[nodejs]", "pytest", "ruff"],
     },
     # The executables are named so that they can also stand in an environment's bin folder, where pip puts them.
     entry_points={
