@@ -25,7 +25,7 @@ LAYERS = [
     "backends.base",
     "frames refinement grounding",
     "model backends",
-    "window regions tracking events generation dialogue evidence describer overlay report video load",
+    "window regions tracking events generation dialogue evidence describer overlay report video load metrics",
     "stream pipeline worker",
     "commands",
     "cli __main__",
@@ -49,12 +49,13 @@ RESERVED = {
     "peft": TORCH,
     "rclpy": ROS,
     "safetensors": (*TORCH, "tvau_runtime.commands.info"),
+    "sklearn": ("tvau_runtime.metrics.", "tvau_export", "tvau_training"),
     "tensorrt": ("tvau_runtime.backends.", "tvau_export"),
     "torch": (*TORCH, "tvau_runtime.commands.info"),
     "torchvision": (),
     "transformers": TORCH,
 }
-HEAVY = ["rclpy", "torch", "onnxruntime", "tensorrt", "transformers"]
+HEAVY = ["rclpy", "sklearn", "torch", "onnxruntime", "tensorrt", "transformers"]
 
 
 def imports_of(source: str, package: str) -> set[str]:

@@ -1,10 +1,17 @@
 """How good heat maps, scores and boxes are, in the field's own figures: per frame, per pixel, per region and per track.
 
-Knows arrays only: no model, no data set. scikit-learn is in the extras `train` and `test`.
+Knows arrays only: no model, no data set. scikit-learn is in the extras `train` and `test`. What `tvau evaluate` needs too is
+in `tvau_runtime.metrics`.
 """
 
-from .detection import DetectionScores, detection_scores, heatmap_boxes
-from .frame import FrameScores, frame_scores
+from tvau_runtime.metrics import (
+    DetectionScores,
+    FrameScores,
+    detection_scores,
+    frame_scores,
+    heatmap_boxes,
+)
+
 from .pixel import PixelScores, pixel_scores
 
 __all__ = [

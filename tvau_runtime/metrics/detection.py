@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from sklearn.metrics import auc
 
-from tvau_runtime.errors import ConfigError
+from ..errors import ConfigError
 
 __all__ = ["DetectionScores", "detection_scores", "heatmap_boxes"]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from tvau_runtime.errors import ConfigError
+from ..errors import ConfigError
 
 __all__ = ["FrameScores", "frame_scores"]
 
