@@ -22,6 +22,7 @@ FOLDERS = {
 """Import name to folder; those without an __init__.py are left out."""
 
 TORCH = ["accelerate", "peft", "safetensors", "torch", "transformers"]
+ARCHIVE = ["pyarrow", "ray[data]", "scikit-learn"]
 EXPORT = [*TORCH, "onnx", "onnxscript"]
 TRAIN = [*TORCH, "scikit-learn", "scipy", "tensorboard"]
 ANNOTATE = ["json-repair", "openai", "pillow", "pydantic", "scipy"]
@@ -93,11 +94,22 @@ setup(
         "torch": TORCH,
         "train": TRAIN,
         "annotate": [*TORCH, *ANNOTATE],
+        "archive": ARCHIVE,
         "export": [*EXPORT, "scikit-learn"],
         # All three for CUDA 13, as onnxruntime-gpu is built; it loads TensorRT 10 and no other.
         "gpu": ["cuda-python~=13.0", "onnxruntime-gpu[cuda,cudnn]", "tensorrt~=10.14"],
         "ros": ROS,
-        "test": [*EXPORT, *TRAIN, *ANNOTATE, "cuda-python~=13.0", "psutil", "pyright[nodejs]", "pytest", "ruff"],
+        "test": [
+            *EXPORT,
+            *TRAIN,
+            *ANNOTATE,
+            *ARCHIVE,
+            "cuda-python~=13.0",
+            "psutil",
+            "pyright[nodejs]",
+            "pytest",
+            "ruff",
+        ],
     },
     # The executables are named so that they can also stand in an environment's bin folder, where pip puts them.
     entry_points={

@@ -148,7 +148,7 @@ def test_without_scikit_learn_it_says_what_to_install(files, capsys, monkeypatch
     assert "pip install scikit-learn" in fails(capsys, "boxes", "tracks", "--frames", "9")
 
 
-@pytest.mark.parametrize("command", ["evaluate"])
+@pytest.mark.parametrize("command", ["archive", "evaluate"])
 def test_help_teaches_by_examples(command, capsys):
     with pytest.raises(SystemExit) as left:
         main([command, "--help"])

@@ -27,6 +27,7 @@ LAYERS = [
     "model backends",
     "window regions tracking events generation dialogue evidence describer overlay report video load metrics",
     "stream pipeline worker",
+    "archive",
     "commands",
     "cli __main__",
 ]
@@ -47,6 +48,8 @@ RESERVED = {
     "launch_ros": ROS,
     "onnxruntime": ("tvau_runtime.backends.", "tvau_export"),
     "peft": TORCH,
+    "pyarrow": ("tvau_runtime.archive.tables",),
+    "ray": ("tvau_runtime.archive.cluster",),
     "rclpy": ROS,
     "safetensors": (*TORCH, "tvau_runtime.commands.info"),
     "sklearn": ("tvau_runtime.metrics.", "tvau_export", "tvau_training"),
@@ -55,7 +58,7 @@ RESERVED = {
     "torchvision": (),
     "transformers": TORCH,
 }
-HEAVY = ["rclpy", "sklearn", "torch", "onnxruntime", "tensorrt", "transformers"]
+HEAVY = ["pyarrow", "ray", "rclpy", "sklearn", "torch", "onnxruntime", "tensorrt", "transformers"]
 
 
 def imports_of(source: str, package: str) -> set[str]:

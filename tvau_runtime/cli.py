@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from .commands import ask, chat, evaluate, info, watch
+from .commands import archive, ask, chat, evaluate, info, watch
 from .errors import ConfigError, TvauError
 
 __all__ = ["build_parser", "main"]
@@ -31,6 +31,7 @@ examples:
   tvau watch clip.mp4 --abnormal "person running"   in your words, what counts as abnormal
   tvau ask clip.mp4 "Is there any anomaly in the video?"
   tvau chat clip.mp4                                several questions about the same evidence
+  tvau archive recordings/ --out results            thousands of recorded videos, to tables
   tvau evaluate boxes/ tracks/ --frames 40791       the field's figures for any detector's text files
   tvau info                                         the model, and which engines and devices there are
 
@@ -52,7 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line."""
     parser = _Parser(prog="tvau", description=DESCRIPTION, epilog=EXAMPLES)
     parsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (watch, ask, chat, evaluate, info):
+    for command in (watch, ask, chat, archive, evaluate, info):
         command.add(parsers)
     return parser
 

@@ -22,9 +22,9 @@ import numpy as np
 from .errors import FrameError
 from .types import AnomalyEvent
 
-__all__ = ["EventCard", "Report", "clock", "jpeg", "place", "render", "thin"]
+__all__ = ["EventCard", "Report", "clock", "facts_panel", "jpeg", "page", "place", "render", "span_text", "thin"]
 
-TEMPLATE = Path(__file__).resolve().parent / "assets" / "report.html"
+ASSETS = Path(__file__).resolve().parent / "assets"
 MAX_POINTS = 500
 """Points of the timeline; more scores than that are drawn as the largest of each equal stretch of time."""
 CHARACTER_WIDTH = 1.2
@@ -96,6 +96,12 @@ def place(center: tuple[float, float], frame_size: tuple[int, int]) -> str:
     return {"": "centre", "upper": "top", "lower": "bottom"}.get(words, words)
 
 
+def page(template: str, **parts: str) -> str:
+    """A page of our own look: a template of `assets` with these parts of HTML in it."""
+    style = (ASSETS / "report.css").read_text(encoding="utf-8")
+    return Template((ASSETS / template).read_text(encoding="utf-8")).substitute(style=style, **parts)
+
+
 def render(report: Report) -> str:
     """The page as HTML text."""
     count = len(report.cards) + report.omitted
@@ -103,20 +109,22 @@ def render(report: Report) -> str:
     pictures = _figure(report.way, "Targets, boxes and ways of the run over its first frame", "trajectories")
     pictures += _figure(report.heat, "Largest heat that each place had during the run", "accumulated heat map")
     trajectory = f'<h2>The whole run in one picture</h2><div class="panel"><div class="pictures">{pictures}</div></div>'
-    return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
+    return page(
+        "report.html",
         title=escape(f"{headline} - {report.source}"),
-        headline=escape(f"{headline} in {_span(report.duration_s)}"),
+        headline=escape(f"{headline} in {span_text(report.duration_s)}"),
         subtitle=escape(report.source),
         notice=f'<p class="notice">{escape(report.notice)}</p>' if report.notice else "",
         numbers=_numbers(report),
         timeline=_timeline(report),
         events=_events(report),
         trajectory=f"<section>{trajectory}</section>" if pictures else "",
-        facts="".join(_facts(title, rows) for title, rows in report.facts.items()),
+        facts="".join(facts_panel(title, rows) for title, rows in report.facts.items()),
     )
 
 
-def _span(seconds: float) -> str:
+def span_text(seconds: float) -> str:
+    """Seconds for people: `12.3 s`, from two minutes on `2:05 min`."""
     return f"{seconds:.1f} s" if seconds < 120 else f"{clock(seconds).rsplit('.', 1)[0]} min"
 
 
@@ -127,7 +135,7 @@ def _numbers(report: Report) -> str:
     tiles = [
         ("alarm" if count else "calm", str(count), "event" if count == 1 else "events"),
         ("alarm" if top >= report.on_threshold else "calm", f"{top:.2f}", "highest score"),
-        ("", _span(total), "of events, added up"),
+        ("", span_text(total), "of events, added up"),
         ("", str(report.heatmaps), "heat maps"),
     ]
     return "".join(
@@ -276,7 +284,8 @@ def _figure(image: bytes, caption: str, alternative: str) -> str:
     )
 
 
-def _facts(title: str, rows: dict[str, str]) -> str:
+def facts_panel(title: str, rows: dict[str, str]) -> str:
+    """A panel of names and values, HTML."""
     body = _list([(name, escape(value)) for name, value in rows.items()])
     return f'<div class="panel"><h3>{escape(title)}</h3>{body}</div>'
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ import numpy as np
 from .errors import FrameError
 from .types import Frame
 
-__all__ = ["VideoInfo", "VideoReader"]
+__all__ = ["VideoInfo", "VideoReader", "listed_stamps"]
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +29,10 @@ ASSUMED_FPS = 25.0
 """For a file that tells neither times nor a frame rate; its reader says so in `problem`."""
 SHORTFALL_S = 0.5
 """A file that ends this much before the length it states is reported as damaged; lengths are often a little off."""
+
+WARM_UP_NS = 1_000_000_000
+"""Decoding begins this long before a frame that is sought, and at the key frame before that: what is decoded first after a
+jump may lack the frames that it was coded from."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,37 @@ class VideoReader:
         if read:
             self._check_end(self._start + read, stamp_ns)
 
+    def frames_at(self, stamps_ns: Sequence[int]) -> Iterator[Frame]:
+        """The frames of these stamps, ascending, each as iterating from the beginning gives it; instead of `__iter__`.
+
+        What comes long before the first is not decoded, what lies between not converted. Raises `FrameError` where the file
+        has no frame of a stamp or cannot be read as far as that.
+        """
+        self._skip_to(stamps_ns[0])
+        image, self._first = self._first, None
+        stamp_ns, read, there = self._stamp(-1, 0), 1, image is not None
+        for wanted_ns in stamps_ns:
+            while there and stamp_ns < wanted_ns:
+                image, there = None, self._grab()
+                stamp_ns, read = (self._stamp(stamp_ns, read) if there else stamp_ns), read + 1
+            if there and stamp_ns == wanted_ns and image is None:
+                there, image = self._capture.retrieve()
+            if image is None or stamp_ns != wanted_ns:
+                raise FrameError(f"{self._name}: the frame at {wanted_ns * 1e-9:.3f} s is damaged or missing")
+            rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+            yield Frame(rgb=rgb, stamp_ns=wanted_ns, camera=self._camera, frame_id=self._frame_id)
+
+    def shortfall(self, frames: int, last_ns: int) -> str:
+        """What is missing of a file of which so many frames were read, the last of this stamp; empty if nothing."""
+        period_s = 1 / self.info.fps if self.info.fps else 0.0
+        missing_s = self.info.duration_s - (last_ns * 1e-9 + period_s)
+        if missing_s <= SHORTFALL_S:
+            return ""
+        return (
+            f"{self._name} could be read up to {last_ns * 1e-9:.1f} s ({frames} frames); the last {missing_s:.1f} s "
+            f"of the {self.info.duration_s:.1f} s it states are damaged or missing"
+        )
+
     def close(self) -> None:
         """Frees the source. May be called again."""
         self._capture.release()
@@ -99,6 +134,24 @@ class VideoReader:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _skip_to(self, stamp_ns: int) -> None:
+        """Goes on `WARM_UP_NS` before a stamp or earlier; from the beginning where a jump lands behind it."""
+        if stamp_ns <= WARM_UP_NS:
+            return
+        self._capture.set(cv2.CAP_PROP_POS_MSEC, (stamp_ns - WARM_UP_NS) * 1e-6)
+        self._first = self._read()
+        if self._first is None or self._stamp(-1, 0) > stamp_ns:
+            self._capture.release()
+            self._capture = _open(self._name)
+            self._first = self._read()
+
+    def _grab(self) -> bool:
+        try:
+            return self._capture.grab()
+        except cv2.error as error:
+            self._report(f"{self._name}: reading failed: {error}")
+            return False
 
     def _read(self) -> np.ndarray | None:
         try:
@@ -137,19 +190,26 @@ class VideoReader:
     def _check_end(self, read: int, last_ns: int) -> None:
         if self.info.live:
             self._report(f"{self._name} stopped sending after {read} frames")
-            return
-        period_s = 1 / self.info.fps if self.info.fps else 0.0
-        missing_s = self.info.duration_s - (last_ns * 1e-9 + period_s)
-        if missing_s > SHORTFALL_S:
-            self._report(
-                f"{self._name} could be read up to {last_ns * 1e-9:.1f} s ({read} frames); the last {missing_s:.1f} s "
-                f"of the {self.info.duration_s:.1f} s it states are damaged or missing"
-            )
+        elif missing := self.shortfall(read, last_ns):
+            self._report(missing)
 
     def _report(self, problem: str) -> None:
         if problem not in self.problem:
             self.problem = f"{self.problem}; {problem}" if self.problem else problem
             log.warning("%s", problem)
+
+
+def listed_stamps(path: str | Path) -> list[int]:
+    """When (ns) a file's frames are shown, ascending, as its container lists them: read without decoding.
+
+    A decoder that leaves frames out, or a container without times, makes them differ from the stamps of `VideoReader`.
+    """
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_FORMAT, -1])
+    stamps = []
+    while capture.grab():
+        stamps.append(round(capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6))
+    capture.release()
+    return sorted(stamps)
 
 
 def _open(source: str) -> cv2.VideoCapture:

@@ -7,10 +7,7 @@ model is slower, it skips the oldest frames that wait, while the overlay video k
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
-import signal
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +24,7 @@ from ..video import VideoReader
 from ..worker import StreamWorker
 from .facts import run_facts
 from .folder import FILES, check_folder, prepare_folder
+from .interrupts import ending_on_sigterm
 from .options import add_flags, load_config, open_with_prompts
 from .recorder import Recorder
 
@@ -110,7 +108,7 @@ class _Watch:
             disable=None,
         )
         try:
-            with _ending_on_sigterm(), progress:
+            with ending_on_sigterm(), progress:
                 follow = self._follow_live if self._reader.info.live else self._follow_file
                 follow(self._frames(progress, max_frames))
         except KeyboardInterrupt:
@@ -207,19 +205,6 @@ class _Watch:
         for notice in self._notices:
             print(notice)
         print(f"written to {self._folder}: {', '.join(FILES)}")
-
-
-@contextlib.contextmanager
-def _ending_on_sigterm() -> Iterator[None]:
-    """What stops a service, SIGTERM, ends the watching as Ctrl-C does, so that nothing seen is lost."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _shown(source: str) -> str:

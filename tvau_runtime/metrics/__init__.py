@@ -1,6 +1,6 @@
 """How good scores and boxes are, in the field's own figures: per frame, per region and per track.
 
-Knows no model. Needs scikit-learn, which is in the extras `train` and `test`.
+Knows no model. Needs scikit-learn, which is in the extras `archive`, `train` and `test`.
 """
 
 from .detection import DetectionScores, detection_scores, heatmap_boxes

@@ -1,0 +1,37 @@
+"""Files that are there whole or not at all, whoever is killed while writing. Knows not what is in them."""
+
+from __future__ import annotations
+
+import os
+import uuid
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+__all__ = ["read_arrays", "write_whole"]
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray] | None:
+    """All arrays of an .npz file by name; None where it is not there or not whole, as a disk that failed may leave it."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
+            return dict(kept)
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return None
+
+
+def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Has `write` fill a file beside `path`, and gives it this name when it is complete."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        with beside.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
