@@ -252,7 +252,7 @@ class _Single:
                 response = future.result()
                 if response.ok:
                     spent.append((time.time_ns() - asked_ns) * 1e-6)
-                    behind.append((time.time_ns(), from_time(response.window_end)))
+                    behind.append((time.time_ns(), from_time(response.evidence.window_end)))
                     lines.append(response.answer)
             if not waiting and self._ear.maps[self._camera]:
                 waiting.append(

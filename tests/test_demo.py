@@ -17,7 +17,7 @@ pytest.importorskip("tvau_msgs.msg", reason="tvau_msgs is not built")
 
 from ros_tools import wait_for
 from std_msgs.msg import Header
-from tvau_msgs.msg import AnomalyScore
+from tvau_msgs.msg import AnomalyScore, Evidence
 from tvau_msgs.srv import Query
 
 from tvau.conversions import event_from_message, event_message, to_time
@@ -128,7 +128,9 @@ def test_the_story(capsys):
     story.event(make_event(label="a red car"))
     story.event(make_event(Phase.END, label="a red car"))
     story.event(make_event(Phase.END, label="a red car"))
-    story.answer(Query.Response(ok=True, answer="Yes.", anomaly=True, yes_probability=0.875, score=0.5))
+    story.answer(
+        Query.Response(ok=True, answer="Yes.", evidence=Evidence(anomaly=True, yes_probability=0.875, score=0.5))
+    )
     story.answer(Query.Response(message="there is no window"))
     lines = capsys.readouterr().out.splitlines()
     assert lines == [

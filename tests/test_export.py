@@ -306,7 +306,7 @@ with open_pipeline(PipelineConfig(engine=EngineConfig(model=sys.argv[1]))) as pi
     for k in range(12):
         pipeline.push(Frame(np.full((48, 64, 3), 20 * k, np.uint8), k * 250_000_000, "camera"))
     answer = pipeline.ask("Is there any anomaly in the video?")
-    print(pipeline.backend.device, answer.score)
+    print(pipeline.backend.device, answer.evidence.score)
 """
 
 

@@ -14,6 +14,7 @@ from tvau_msgs.msg import AnomalyEvent, AnomalyScore
 from tvau_msgs.srv import Query, SetPrompts
 
 from tvau.conversions import from_time
+from tvau_runtime.grounding import PLACES
 
 pytestmark = pytest.mark.usefixtures("running_ros")
 
@@ -32,21 +33,25 @@ def test_query(peer, watch):
     assert answer.ok
     assert answer.message == ""
     assert answer.camera == "camera"
-    assert answer.anomaly == (answer.yes_probability >= 0.5)
-    assert answer.score == scores[-1].window_score
-    assert [from_time(t) / 1e9 for t in (answer.window_start, answer.window_end)] == [stamps[0], stamps[7]]
-    assert from_time(answer.peak) / 1e9 in stamps[1::2]
-    assert 0 <= answer.box.x_min < answer.box.x_max <= SIZE[1]
+    shown = answer.evidence
+    assert shown.anomaly == (shown.yes_probability >= 0.5)
+    assert shown.score == scores[-1].window_score
+    assert [from_time(t) / 1e9 for t in (shown.window_start, shown.window_end)] == [stamps[0], stamps[7]]
+    assert from_time(shown.peak) / 1e9 in stamps[1::2]
+    assert from_time(shown.window_start) <= from_time(shown.start) < from_time(shown.end) <= from_time(shown.window_end)
+    assert 0 <= shown.box.x_min < shown.box.x_max <= SIZE[1]
+    places = {place for row in PLACES for place in row}
+    assert {shown.place, shown.from_place, shown.to_place} <= places
 
     stream(peer, 4, first=8)
     wait_for(lambda: len(scores) == 6, "two steps more")
     again = query(peer, question="Describe anomaly features in detail.", session=answer.session)
     assert again.ok
     assert again.session == answer.session
-    assert again.window_end == answer.window_end, "the dialogue stays with its evidence"
+    assert again.evidence.window_end == answer.evidence.window_end, "the dialogue stays with its evidence"
     fresh = query(peer, question="Is there any anomaly in the video?")
     assert fresh.session != answer.session
-    assert from_time(fresh.window_end) / 1e9 == stamps[0] + 11 / RATE_HZ
+    assert from_time(fresh.evidence.window_end) / 1e9 == stamps[0] + 11 / RATE_HZ
 
 
 @pytest.mark.parametrize(

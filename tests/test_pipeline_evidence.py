@@ -97,11 +97,14 @@ def test_answers_rest_on_the_latest_window_or_the_named_event(backend):
     event = events_of(updates)[-1]
     answer = pipeline.ask("Is there any anomaly in the video?")
     window = pipeline.window("cam")
-    assert (answer.camera, answer.window_start_ns, answer.window_end_ns) == ("cam", window.start_ns, window.end_ns)
-    assert answer.score == window.score
+    shown = answer.evidence
+    assert (answer.camera, shown.window_start_ns, shown.window_end_ns) == ("cam", window.start_ns, window.end_ns)
+    assert shown.score == window.score
+    assert shown.window_start_ns <= shown.start_ns < shown.end_ns <= shown.window_end_ns
     about = pipeline.ask("Describe anomaly features in detail.", event_id=event.id)
     assert about.event_id == event.id
-    assert about.window_start_ns <= event.peak_ns <= about.window_end_ns
+    assert about.evidence.window_start_ns <= event.peak_ns <= about.evidence.window_end_ns
+    assert (about.evidence.start_ns, about.evidence.end_ns) == (event.start_ns, event.end_ns)
     follow_up = pipeline.ask("What is its movement trajectory?", session=about.session)
     assert follow_up.session == about.session
     with pytest.raises(QueryError, match="there is no window of event 'cam-0'"):
@@ -113,12 +116,14 @@ def test_a_description_stays_with_its_event(backend, monkeypatch):
     event = events_of(feed(pipeline, range(8)))[-1]
     asked = []
     monkeypatch.setattr(
-        pipeline.dialogue, "describe", lambda window, way: (asked.append(window), ("red car", "It drives."))[1]
+        pipeline.dialogue,
+        "describe",
+        lambda window, track: (asked.append((window, track)), ("red car", "It drives."))[1],
     )
     described = pipeline.describe(event)
     assert (described.label, described.description) == ("red car", "It drives.")
     assert dataclasses.replace(described, label="", description="") == event
-    assert asked == [pipeline.window("cam", event.id)]
+    assert asked == [(pipeline.window("cam", event.id), event.track)]
     later = events_of(feed(pipeline, range(8, 10))) + events_of(pipeline.flush("cam"))
     assert [(e.phase, e.label) for e in later] == [(Phase.UPDATE, "red car"), (Phase.END, "red car")]
 
@@ -156,7 +161,7 @@ def test_a_question_does_not_hold_up_the_stream(backend, monkeypatch):
     finally:
         go_on.set()
         thread.join(30)
-    assert answers[0].window_end_ns == 7 * QUARTER, "the evidence is that of when the question was put"
+    assert answers[0].evidence.window_end_ns == 7 * QUARTER, "the evidence is that of when the question was put"
 
 
 def test_cameras_may_be_pushed_from_several_threads(backend):

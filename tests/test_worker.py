@@ -443,8 +443,8 @@ def test_the_newest_window_is_read_ahead_and_the_answer_is_the_same(backend, pas
             direct.push(frame(k))
         cold = direct.ask(question)
         assert passes.count(ahead[0]) == len(ahead) + 1, "here it was"
-        assert (answer.text, answer.window_end_ns) == (cold.text, cold.window_end_ns)
-        assert answer.yes_probability == pytest.approx(cold.yes_probability, abs=1e-5)
+        assert (answer.text, answer.evidence.window_end_ns) == (cold.text, cold.evidence.window_end_ns)
+        assert answer.evidence.yes_probability == pytest.approx(cold.evidence.yes_probability, abs=1e-5)
         worker.reset()
         assert worker.drain(PATIENCE_S)
         assert not pipeline.dialogue._ahead, "what nobody can ask about any more is dropped"

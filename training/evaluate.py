@@ -105,7 +105,7 @@ def _watch(pipeline: Pipeline, clip: Clip, camera: str, found: Evidence) -> None
 def _ask(pipeline: Pipeline, clip: Clip, camera: str, found: Evidence) -> None:
     truth = {turn.field: turn.answer for turn in clip.dialogue}
     first = pipeline.ask(QUESTION_ANOMALY, camera=camera)
-    found.yes.append((clip.anomalous, first.anomaly, first.text.lower().startswith("yes")))
+    found.yes.append((clip.anomalous, first.evidence.anomaly, first.text.lower().startswith("yes")))
     target = pipeline.ask(QUESTION_TARGET, session=first.session)
     trajectory = pipeline.ask(QUESTION_TRAJECTORY, session=first.session)
     if clip.anomalous:
@@ -117,10 +117,10 @@ def _ask(pipeline: Pipeline, clip: Clip, camera: str, found: Evidence) -> None:
 def _shown(clip: Clip, answer: Answer) -> tuple[str, str]:
     """The place of the abnormal target nearest to the moment that the answer names, and the place of the answer's box."""
     size = clip.frames.shape[1:3]
-    peak = answer.peak_ns * 1e-9 * clip.rate_hz
+    peak = answer.evidence.peak_ns * 1e-9 * clip.rate_hz
     seen = [(abs(t - peak), actor, t) for actor in clip.actors for t in np.flatnonzero(actor.abnormal_frames)]
     _, actor, t = min(seen, key=lambda entry: entry[0])
-    return place_of(actor.boxes[t], size), place_of(np.array(answer.box), size)
+    return place_of(actor.boxes[t], size), place_of(np.array(answer.evidence.box), size)
 
 
 def _summary(found: Evidence) -> dict:

@@ -30,7 +30,19 @@ from .config import (
 )
 from .errors import BackendError, ConfigError, FrameError, ModelError, QueryError, TvauError
 from .prompts import Prompts
-from .types import AnomalyEvent, Answer, Box, Frame, Heatmap, Phase, Step, TrackPoint, Window
+from .types import (
+    AnomalyEvent,
+    Answer,
+    Box,
+    Contradiction,
+    Evidence,
+    Frame,
+    Heatmap,
+    Phase,
+    Step,
+    TrackPoint,
+    Window,
+)
 
 if TYPE_CHECKING:
     from .backends import open_backend
@@ -46,9 +58,11 @@ __all__ = [
     "BackendError",
     "Box",
     "ConfigError",
+    "Contradiction",
     "DialogueConfig",
     "EngineConfig",
     "EventConfig",
+    "Evidence",
     "Frame",
     "FrameError",
     "Heatmap",

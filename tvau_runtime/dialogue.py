@@ -22,8 +22,8 @@ from .backends.base import Backend
 from .config import DialogueConfig
 from .errors import QueryError
 from .generation import Context, Sampling, generate, yes_or_no, yes_probability
-from .grounding import Place, contradicts, warm_way, way_words
-from .types import Answer, Window
+from .grounding import contradicts, evidence_of, way_of, way_words
+from .types import Answer, Evidence, TrackPoint, Window
 
 __all__ = ["DialogueEngine", "clean_question"]
 
@@ -36,9 +36,10 @@ class _Session:
 
     id: str
     window: Window
+    track: Sequence[TrackPoint]
     event_id: str
     context: Context
-    yes_probability: float
+    evidence: Evidence
     aside: tuple[Context, np.ndarray] | None
     """The evidence and QUESTION_ANOMALY, with the logits of its answer, until the first turn is over."""
     turns: int = 0
@@ -50,6 +51,7 @@ class DialogueEngine:
     evidence: `(camera, event_id) -> Window`, asked for every new session; it raises `QueryError` for what it does not
     know. It is called outside of the engine's lock, so that the evidence is that of the moment the question was put,
     and so that nothing that feeds it ever waits for an answer.
+    track: event id -> where that event's target was, oldest first; empty where nothing is known.
     process_rate_hz: frames per second of the windows; 0 is the rate the model was trained at. Where a window's steps are
     further apart, their positions in time are so too.
     config may be replaced while the engine runs; it is read at every question.
@@ -61,11 +63,12 @@ class DialogueEngine:
         config: DialogueConfig,
         evidence: Callable[[str, str], Window],
         *,
+        track: Callable[[str], Sequence[TrackPoint]] = lambda event_id: (),
         process_rate_hz: float = 0.0,
     ) -> None:
         self.config = config
         self._backend = backend
-        self._evidence = evidence
+        self._evidence, self._track = evidence, track
         self._seconds_per_step = backend.spec.temporal_patch_size / (process_rate_hz or backend.spec.process_rate_hz)
         self._sessions: OrderedDict[str, _Session] = OrderedDict()
         self._ahead: dict[str, tuple[Window, Context]] = {}
@@ -82,9 +85,10 @@ class DialogueEngine:
         """
         text = clean_question(question, self.config.max_question_chars)
         window = None if session else self._evidence(camera, event_id)
+        track = self._track(event_id) if window and event_id else ()
         with self._lock:
             self._check_open()
-            dialogue = self._start(window, event_id) if window else self._resume(session, camera, event_id)
+            dialogue = self._start(window, track, event_id) if window else self._resume(session, camera, event_id)
             answer = self._turn(dialogue, text)
             dialogue.aside = None
             # A new session is kept only now: when its first answer fails, nobody knows its id.
@@ -92,26 +96,19 @@ class DialogueEngine:
             self._sessions.move_to_end(dialogue.id)
             while len(self._sessions) > self.config.max_sessions:
                 self._sessions.popitem(last=False)
-        peak = dialogue.window.peak
         return Answer(
             question=text,
             text=answer,
             session=dialogue.id,
             camera=dialogue.window.camera,
-            anomaly=dialogue.yes_probability >= 0.5,
-            yes_probability=dialogue.yes_probability,
-            score=peak.heatmap.score,
-            box=peak.heatmap.box(peak.frame_size),
-            peak_ns=peak.stamps_ns[1],
-            window_start_ns=dialogue.window.start_ns,
-            window_end_ns=dialogue.window.end_ns,
+            evidence=dialogue.evidence,
             event_id=dialogue.event_id,
         )
 
-    def describe(self, window: Window, way: tuple[Place, Place] | None = None) -> tuple[str, str]:
+    def describe(self, window: Window, track: Sequence[TrackPoint] = ()) -> tuple[str, str]:
         """What the model says of a window's abnormal target: a short label, and one or two sentences with its movement.
 
-        way: where the target came from and went to, as far as is known; else that of the window's heat maps.
+        track: where the target was, as far as is known; else that is read off the window's heat maps.
         Asks the paper's questions in its order: whether, what, how it moves. Both may be empty where the model says
         nothing. Leaves no session behind.
         """
@@ -121,7 +118,7 @@ class DialogueEngine:
             context = self._read_evidence(window)
             for question in (chat.QUESTION_ANOMALY, chat.QUESTION_TARGET, chat.QUESTION_TRAJECTORY):
                 logits = self._put(context, question, first=not said)
-                context, text = self._answer(context, logits, question, window, way)
+                context, text = self._answer(context, logits, question, window, track)
                 said.append(text)
         _, target, movement = said
         sentences = dict.fromkeys(_sentence(said) for said in (target, movement))  # what is said twice is written once
@@ -176,13 +173,16 @@ class DialogueEngine:
                 )
         return dialogue
 
-    def _start(self, window: Window, event_id: str) -> _Session:
+    def _start(self, window: Window, track: Sequence[TrackPoint], event_id: str) -> _Session:
         """A session whose evidence the model has read, with its own yes or no, asked aside from the dialogue."""
         context = self._read_evidence(window)
         aside = context.fork()
         logits = self._put(aside, chat.QUESTION_ANOMALY, first=True)
         certainty = yes_probability(logits, self._backend.tokenizer)
-        return _Session(uuid.uuid4().hex[:12], window, event_id, context, certainty, (aside, logits))
+        evidence = evidence_of(
+            window, track, anomaly=certainty >= 0.5, yes_probability=certainty, probability=window.score
+        )
+        return _Session(uuid.uuid4().hex[:12], window, track, event_id, context, evidence, (aside, logits))
 
     def _turn(self, dialogue: _Session, question: str) -> str:
         """One more turn. It goes on a copy of the session's context, so that a failure leaves the session as it was."""
@@ -196,7 +196,7 @@ class DialogueEngine:
         else:
             context = dialogue.context.fork()
             logits = self._put(context, question, first=dialogue.turns == 0)
-        dialogue.context, answer = self._answer(context, logits, question, dialogue.window)
+        dialogue.context, answer = self._answer(context, logits, question, dialogue.window, dialogue.track)
         dialogue.turns += 1
         return answer
 
@@ -211,7 +211,7 @@ class DialogueEngine:
         logits: np.ndarray,
         question: str,
         window: Window,
-        way: tuple[Place, Place] | None = None,
+        track: Sequence[TrackPoint],
     ) -> tuple[Context, str]:
         """What is said to a question that has been put, and the context that has it then too."""
         if question == chat.QUESTION_ANOMALY:
@@ -221,7 +221,7 @@ class DialogueEngine:
             return context, self._say(context, logits)
         again = context.fork()
         text = self._say(context, logits)
-        way = way or warm_way([step.heatmap.values for step in window.steps])
+        way = way_of(window, track)
         if not contradicts(text, way):
             return context, text
         return again, self._say(again, logits, self._encode(way_words(*way)))

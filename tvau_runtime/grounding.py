@@ -1,4 +1,4 @@
-"""Whether the places that an answer names are where the heat map is warm: the nine regions of an image, in words and as evidence.
+"""What heat maps and a track show, in the nine regions of an image: the evidence of an answer; and places in words.
 
 Knows no model and no dialogue.
 """
@@ -11,7 +11,19 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-__all__ = ["PLACES", "Place", "box_place", "contradicts", "named_places", "warm_way", "way_words"]
+from .types import Evidence, TrackPoint, Window
+
+__all__ = [
+    "PLACES",
+    "Place",
+    "box_place",
+    "contradicts",
+    "evidence_of",
+    "named_places",
+    "warm_way",
+    "way_of",
+    "way_words",
+]
 
 PLACES = (("top left", "top", "top right"), ("left", "center", "right"), ("bottom left", "bottom", "bottom right"))
 """The words for each region, by row and column."""
@@ -48,6 +60,44 @@ def box_place(box: Sequence[float] | np.ndarray, frame_size: tuple[int, int]) ->
     middle = (box[1] + box[3]) / 2 / frame_size[0], (box[0] + box[2]) / 2 / frame_size[1]
     row, column = (min(2, max(0, int(part * 3))) for part in middle)
     return row, column
+
+
+def evidence_of(
+    window: Window, track: Sequence[TrackPoint], *, anomaly: bool, yes_probability: float, probability: float
+) -> Evidence:
+    """All that a window shows, and the track of the event that it is about (empty: it is about none).
+
+    anomaly, yes_probability, probability: what the model makes of it; see `Evidence`.
+    """
+    peak = window.peak
+    box = peak.heatmap.box(peak.frame_size)
+    warm = [step.stamps_ns for step in window.steps if step.heatmap.score >= WARM * window.score]
+    place, first, last = (
+        PLACES[row][column] for row, column in (box_place(box, peak.frame_size), *way_of(window, track))
+    )
+    return Evidence(
+        anomaly=anomaly,
+        yes_probability=yes_probability,
+        probability=probability,
+        score=window.score,
+        box=box,
+        place=place,
+        from_place=first,
+        to_place=last,
+        peak_ns=peak.stamps_ns[1],
+        start_ns=track[0].stamp_ns if track else warm[0][0],
+        end_ns=track[-1].stamp_ns if track else warm[-1][1],
+        window_start_ns=window.start_ns,
+        window_end_ns=window.end_ns,
+    )
+
+
+def way_of(window: Window, track: Sequence[TrackPoint]) -> tuple[Place, Place]:
+    """From where to where the target went: by the track, or where there is none by the window's heat maps."""
+    if track:
+        size = window.peak.frame_size
+        return box_place(track[0].box, size), box_place(track[-1].box, size)
+    return warm_way([step.heatmap.values for step in window.steps])
 
 
 def warm_way(heatmaps: Sequence[np.ndarray] | np.ndarray) -> tuple[Place, Place]:

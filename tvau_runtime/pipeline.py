@@ -20,7 +20,6 @@ from .config import DialogueConfig, EventConfig, PipelineConfig
 from .dialogue import DialogueEngine
 from .errors import FrameError, QueryError
 from .evidence import EvidenceStore
-from .grounding import box_place
 from .prompts import Prompts
 from .stream import CameraStream, Geometry, Pair, StreamStats, Update, allowed_halvings
 from .types import AnomalyEvent, Answer, Frame, Window
@@ -73,7 +72,11 @@ class Pipeline:
         self._lock = threading.Lock()
         self._new_stream("")  # settings that do not fit are refused now, not at the first frame
         self.dialogue = DialogueEngine(
-            backend, self.config.dialogue, self.window, process_rate_hz=self.geometry.process_rate_hz
+            backend,
+            self.config.dialogue,
+            self.window,
+            track=self._evidence.track,
+            process_rate_hz=self.geometry.process_rate_hz,
         )
 
     def push(self, frame: Frame) -> list[Update]:
@@ -209,9 +212,7 @@ class Pipeline:
         window of it (yet).
         """
         window = self.window(event.camera, event.id)
-        size, track = window.peak.frame_size, event.track
-        way = (box_place(track[0].box, size), box_place(track[-1].box, size)) if track else None
-        label, description = self.dialogue.describe(window, way)
+        label, description = self.dialogue.describe(window, event.track)
         self._stream(event.camera).detector.set_text(event.id, label, description)
         return dataclasses.replace(event, label=label, description=description)
 

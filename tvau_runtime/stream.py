@@ -242,6 +242,7 @@ class CameraStream:
         self.latest = window or self.latest
         events = self.detector.update(heatmap.values, pair.stamps_ns[1], frame.size, frame.frame_id)
         self._keep_evidence()
+        self._keep_tracks(events)
         stats = self.stats
         self.stats = dataclasses.replace(
             stats,
@@ -277,6 +278,10 @@ class CameraStream:
                 self._evidence.put(track.event_id, window)
         self._around_peak = kept
 
+    def _keep_tracks(self, events: list[AnomalyEvent]) -> None:
+        for event in events:
+            self._evidence.put_track(event.id, event.track)
+
     def _start_anew(self) -> list[Update]:
         self._pairs.clear()
         self._windows.clear()
@@ -284,6 +289,7 @@ class CameraStream:
         return self._only_events(self.detector.flush())
 
     def _only_events(self, events: list[AnomalyEvent]) -> list[Update]:
+        self._keep_tracks(events)
         return [Update(camera=self.camera, events=tuple(events))] if events else []
 
     def _count(self, arrival: Arrival, frame: Frame) -> None:

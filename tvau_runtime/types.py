@@ -14,7 +14,19 @@ import numpy as np
 
 from .errors import FrameError
 
-__all__ = ["AnomalyEvent", "Answer", "Box", "Frame", "Heatmap", "Phase", "Step", "TrackPoint", "Window"]
+__all__ = [
+    "AnomalyEvent",
+    "Answer",
+    "Box",
+    "Contradiction",
+    "Evidence",
+    "Frame",
+    "Heatmap",
+    "Phase",
+    "Step",
+    "TrackPoint",
+    "Window",
+]
 
 Box = tuple[float, float, float, float]
 
@@ -159,22 +171,62 @@ class AnomalyEvent:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What the model says, with the evidence it rests on.
+class Contradiction:
+    """Something that an answer says and its evidence does not show.
 
-    anomaly: the model's own yes or no about the window; yes_probability: how sure, 0..1.
-    score, box: the heat map's peak in that window, 0..1 and pixels, and when it was.
+    kind: `anomaly` (whether there is one), `place` (where something is) or `movement` (from where to where).
     """
+
+    kind: str
+    said: str
+    """In the answer's own words."""
+    shown: str
+    """What the evidence shows instead."""
+    mended: bool = False
+    """Whether the answer was said anew, so that it no longer holds this."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What an answer rests on: a clip window, and for one about an event that event's track.
+
+    Places are those of the nine regions of an image: "top left", "center", "bottom" … (`grounding.PLACES`).
+    """
+
+    anomaly: bool
+    """The model's own yes or no to whether the window holds an anomaly."""
+    yes_probability: float
+    """How sure it is of a yes, 0..1, calibrated."""
+    probability: float
+    """How likely the heat maps alone make an anomaly in the window, 0..1: `score`, calibrated."""
+    score: float
+    """The heat maps' largest value in the window, 0..1, as it is."""
+    box: Box
+    """Where that is, in pixels."""
+    place: str
+    """The region that its middle is in."""
+    from_place: str
+    """Where the target was first,"""
+    to_place: str
+    """and where last."""
+    peak_ns: int
+    start_ns: int
+    """When the target was first warm: in the event's track, else in the window,"""
+    end_ns: int
+    """and when last."""
+    window_start_ns: int
+    window_end_ns: int
+    contradictions: tuple[Contradiction, ...] = ()
+    """What the answer said against all this."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model says, with the evidence it rests on."""
 
     question: str
     text: str
     session: str
     camera: str
-    anomaly: bool
-    yes_probability: float
-    score: float
-    box: Box
-    peak_ns: int
-    window_start_ns: int
-    window_end_ns: int
+    evidence: Evidence
     event_id: str = ""

@@ -48,21 +48,23 @@ def run(args: argparse.Namespace) -> int:
     clean_question(args.question, config.dialogue.max_question_chars)  # refused now rather than after the video
     with VideoReader(args.video) as reader, open_with_prompts(config, prompts) as pipeline:
         survey = Survey(reader, pipeline, until_s=args.at)
-        event_id = ""
+        event_id, track = "", ()
         if args.event is not None:
             event = survey.event(args.event)
-            event_id, window = event.id, survey.window_of(event)
+            event_id, track, window = event.id, event.track, survey.window_of(event)
         else:
             window = survey.best if args.at is None else survey.window_at(args.at)
         rate = pipeline.geometry.process_rate_hz
-        engine = DialogueEngine(pipeline.backend, config.dialogue, lambda *_: window, process_rate_hz=rate)
+        engine = DialogueEngine(
+            pipeline.backend, config.dialogue, lambda *_: window, track=lambda _: track, process_rate_hz=rate
+        )
         answer = engine.ask(args.question, event_id=event_id)
     if args.json:
         print(json.dumps(answer_record(answer, survey.start_ns), indent=2, ensure_ascii=False))
         return 0
     print(answer.text or "(the model says nothing)")
     print()
-    print("\n".join(evidence_lines(answer, survey.start_ns, window.peak.frame_size)))
+    print("\n".join(evidence_lines(answer, survey.start_ns)))
     return 0
 
 

@@ -71,7 +71,13 @@ class _Chat:
         self._window: Window = survey.best
         self._event_id = self._session = ""
         rate = pipeline.geometry.process_rate_hz
-        self._engine = DialogueEngine(pipeline.backend, config, lambda *_: self._window, process_rate_hz=rate)
+        self._engine = DialogueEngine(
+            pipeline.backend,
+            config,
+            lambda *_: self._window,
+            track=lambda event_id: survey.event(event_id).track,
+            process_rate_hz=rate,
+        )
         self._prefill = config.prefill
 
     def run(self) -> None:
@@ -129,7 +135,7 @@ class _Chat:
         self._session = answer.session
         print(answer.text or "(the model says nothing)")
         if begins:
-            lines = evidence_lines(answer, self._survey.start_ns, self._window.peak.frame_size)
+            lines = evidence_lines(answer, self._survey.start_ns)
             print("\n".join(f"  {line}" for line in lines))
 
 

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
-from ..report import clock, place
+from ..report import clock
 from ..types import AnomalyEvent, Answer
 
 __all__ = ["answer_record", "event_line", "evidence_lines"]
 
 
-def evidence_lines(answer: Answer, start_ns: int, frame_size: tuple[int, int]) -> list[str]:
-    """What an answer rests on. start_ns: the stamp of second 0; frame_size: (height, width)."""
-    x0, y0, x1, y1 = (round(v) for v in answer.box)
-    peak, start, end = (
-        clock((ns - start_ns) * 1e-9) for ns in (answer.peak_ns, answer.window_start_ns, answer.window_end_ns)
+def evidence_lines(answer: Answer, start_ns: int) -> list[str]:
+    """What an answer rests on. start_ns: the stamp of second 0."""
+    shown = answer.evidence
+    x0, y0, x1, y1 = (round(v) for v in shown.box)
+    peak, start, end, first, last = (
+        clock((ns - start_ns) * 1e-9)
+        for ns in (shown.peak_ns, shown.start_ns, shown.end_ns, shown.window_start_ns, shown.window_end_ns)
     )
-    where = place(((x0 + x1) / 2, (y0 + y1) / 2), frame_size)
     return [
-        f"anomaly  {'yes' if answer.anomaly else 'no'}, p(yes) = {answer.yes_probability:.2f}",
-        f"score    {answer.score:.2f} at {peak}",
-        f"box      x {x0} to {x1}, y {y0} to {y1} px ({where})",
-        f"window   {start} to {end}" + (f", event {answer.event_id}" if answer.event_id else ""),
+        f"anomaly  {'yes' if shown.anomaly else 'no'}, p(yes) = {shown.yes_probability:.2f}",
+        f"score    {shown.score:.2f} at {peak}, p(anomaly) = {shown.probability:.2f}",
+        f"box      x {x0} to {x1}, y {y0} to {y1} px ({shown.place})",
+        f"way      {start} to {end}, {shown.from_place} to {shown.to_place}",
+        f"window   {first} to {last}" + (f", event {answer.event_id}" if answer.event_id else ""),
+        *(
+            f"against  said {each.said!r}, shown {each.shown!r}" + (" (said anew)" if each.mended else "")
+            for each in shown.contradictions
+        ),
     ]
 
 
@@ -31,16 +38,24 @@ def answer_record(answer: Answer, start_ns: int) -> dict[str, Any]:
     def seconds(stamp_ns: int) -> float:
         return round((stamp_ns - start_ns) * 1e-9, 3)
 
+    shown = answer.evidence
     return {
         "question": answer.question,
         "answer": answer.text,
-        "anomaly": answer.anomaly,
-        "yes_probability": round(answer.yes_probability, 4),
-        "score": round(answer.score, 4),
-        "box": [round(v, 1) for v in answer.box],
-        "peak_s": seconds(answer.peak_ns),
-        "window_start_s": seconds(answer.window_start_ns),
-        "window_end_s": seconds(answer.window_end_ns),
+        "anomaly": shown.anomaly,
+        "yes_probability": round(shown.yes_probability, 4),
+        "probability": round(shown.probability, 4),
+        "score": round(shown.score, 4),
+        "box": [round(v, 1) for v in shown.box],
+        "place": shown.place,
+        "from_place": shown.from_place,
+        "to_place": shown.to_place,
+        "peak_s": seconds(shown.peak_ns),
+        "start_s": seconds(shown.start_ns),
+        "end_s": seconds(shown.end_ns),
+        "window_start_s": seconds(shown.window_start_ns),
+        "window_end_s": seconds(shown.window_end_ns),
+        "contradictions": [dataclasses.asdict(each) for each in shown.contradictions],
         "event_id": answer.event_id,
     }
 

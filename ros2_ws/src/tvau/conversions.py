@@ -10,16 +10,19 @@ from std_msgs.msg import Header
 from tvau_msgs.msg import AnomalyEvent as EventMessage
 from tvau_msgs.msg import AnomalyScore
 from tvau_msgs.msg import Box as BoxMessage
+from tvau_msgs.msg import Contradiction as ContradictionMessage
+from tvau_msgs.msg import Evidence as EvidenceMessage
 from tvau_msgs.msg import TrackPoint as TrackPointMessage
 from tvau_msgs.srv import Query
 
-from tvau_runtime import AnomalyEvent, Answer, Box, Phase, Step, TrackPoint, Window
+from tvau_runtime import AnomalyEvent, Answer, Box, Evidence, Phase, Step, TrackPoint, Window
 
 __all__ = [
     "box_message",
     "detections_message",
     "event_from_message",
     "event_message",
+    "evidence_message",
     "fill_answer",
     "from_time",
     "header",
@@ -103,16 +106,32 @@ def score_message(camera: str, step: Step, window: Window | None) -> AnomalyScor
     )
 
 
+def evidence_message(evidence: Evidence) -> EvidenceMessage:
+    return EvidenceMessage(
+        anomaly=evidence.anomaly,
+        yes_probability=evidence.yes_probability,
+        probability=evidence.probability,
+        score=evidence.score,
+        box=box_message(evidence.box),
+        place=evidence.place,
+        peak=to_time(evidence.peak_ns),
+        from_place=evidence.from_place,
+        to_place=evidence.to_place,
+        start=to_time(evidence.start_ns),
+        end=to_time(evidence.end_ns),
+        window_start=to_time(evidence.window_start_ns),
+        window_end=to_time(evidence.window_end_ns),
+        contradictions=[
+            ContradictionMessage(kind=each.kind, said=each.said, shown=each.shown, mended=each.mended)
+            for each in evidence.contradictions
+        ],
+    )
+
+
 def fill_answer(response: Query.Response, answer: Answer) -> Query.Response:
     response.ok = True
     response.answer = answer.text
-    response.anomaly = answer.anomaly
-    response.yes_probability = answer.yes_probability
-    response.score = answer.score
-    response.box = box_message(answer.box)
-    response.peak = to_time(answer.peak_ns)
-    response.window_start = to_time(answer.window_start_ns)
-    response.window_end = to_time(answer.window_end_ns)
+    response.evidence = evidence_message(answer.evidence)
     response.session = answer.session
     response.event_id = answer.event_id
     response.camera = answer.camera

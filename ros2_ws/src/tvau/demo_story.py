@@ -55,12 +55,13 @@ class Story:
         if not response.ok:
             self.say(f"ANSWER  none: {response.message}")
             return
-        box = (response.box.x_min, response.box.y_min, response.box.x_max, response.box.y_max)
-        verdict = "yes" if response.anomaly else "no"
+        evidence = response.evidence
+        box = (evidence.box.x_min, evidence.box.y_min, evidence.box.x_max, evidence.box.y_max)
+        verdict = "yes" if evidence.anomaly else "no"
         self.say(f"ANSWER  {response.answer}")
         self.say(
-            f"        anomaly: {verdict} (p(yes) = {response.yes_probability:.2f}); evidence: score "
-            f"{response.score:.2f}, {self._place(box)}"
+            f"        anomaly: {verdict} (p(yes) = {evidence.yes_probability:.2f}); evidence: score "
+            f"{evidence.score:.2f}, {self._place(box)}"
         )
 
     def _place(self, box: Box) -> str:
