@@ -89,6 +89,7 @@ def export(
             tokens_per_second=model.backbone.tokens_per_second,
             precision=precision,
             opset=OPSET,
+            calibration=manifest.calibration,
             versions={name: version(name).split("+")[0] for name in ("torch", "transformers", "onnx", "onnxruntime")},
             source=manifest.files,
             **facts,

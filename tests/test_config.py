@@ -64,6 +64,7 @@ def test_settings_that_may_change_while_running_are_of_events_and_dialogue():
         (DialogueConfig, "top_p", 1.1, "top_p must be at most 1"),
         (DialogueConfig, "seed", -1, "seed must be at least 0"),
         (DialogueConfig, "describe_events", 1, "describe_events must be a bool, got 1"),
+        (DialogueConfig, "contradictions", "off", "contradictions must be one of ignore, flag, regenerate, got 'off'"),
     ],
 )
 def test_refuses_what_cannot_be_used_and_names_it(group, name, value, message):

@@ -8,12 +8,14 @@ import pytest
 
 from tvau_runtime import chat
 from tvau_runtime.backends import open_backend
+from tvau_runtime.calibration import Calibration, Scale
 from tvau_runtime.config import DialogueConfig, EngineConfig
 from tvau_runtime.dialogue import DialogueEngine, clean_question
 from tvau_runtime.errors import QueryError
-from tvau_runtime.generation import END_TOKENS, yes_probability
-from tvau_runtime.grounding import warm_way, way_words
-from tvau_runtime.types import Heatmap, Step, TrackPoint, Window
+from tvau_runtime.generation import END_TOKENS, yes_logit
+from tvau_runtime.grounding import PLACES, way_of
+from tvau_runtime.guard import Finding
+from tvau_runtime.types import Contradiction, Heatmap, Step, TrackPoint, Window
 
 FRAME_SIZE = (240, 320)
 QUESTIONS = ("Is there any anomaly in the video?", "What is its colour?", "Where does it go?")
@@ -270,7 +272,9 @@ def test_the_answer_carries_the_evidence_it_rests_on(backend, windows, engine):
     assert peak.stamps_ns[0] <= shown.peak_ns <= peak.stamps_ns[1]
     assert (shown.window_start_ns, shown.window_end_ns) == (window.start_ns, window.end_ns)
     _, logits = recompute(backend, window, question_ids(backend, chat.QUESTION_ANOMALY, first=True), count=1)
-    assert shown.yes_probability == pytest.approx(yes_probability(logits[0], backend.tokenizer), abs=1e-5)
+    assert shown.yes_probability == pytest.approx(
+        Scale().probability(yes_logit(logits[0], backend.tokenizer)), abs=1e-5
+    )
     assert shown.anomaly == (shown.yes_probability >= 0.5)
 
 
@@ -313,28 +317,96 @@ def test_the_stamps_set_the_positions_in_time(backend, monkeypatch):
     assert times(stamped(7.0, 7.5, 9.5, 11.5)) == [0, 1, 5, 9]
 
 
-@pytest.mark.parametrize("check", [True, False])
-def test_a_way_that_contradicts_the_heat_maps_is_said_anew_from_them(backend, windows, engine, monkeypatch, check):
-    window = windows["gate", ""]
-    engine.config = DialogueConfig(max_new_tokens=40, check_places=check)
-    free = engine.ask("What is it?").text
-    monkeypatch.setattr("tvau_runtime.dialogue.contradicts", lambda text, way: "the" not in text)
-    assert engine.ask("What is it?").text == free, "only the movement is checked"
-    way = way_words(*warm_way([step.heatmap.values for step in window.steps]))
+def calibrated(backend, monkeypatch, *, score, yes):
+    """The model with biases that outweigh all it sees: how likely its heat maps make an anomaly, and its own yes."""
+    scales = Calibration(score=Scale(1e9, score), yes=Scale(1e9, yes))
+    monkeypatch.setattr(backend, "spec", dataclasses.replace(backend.spec, calibration=scales))
+
+
+@pytest.mark.parametrize(("own", "other"), [("yes", "no"), ("no", "yes")])
+@pytest.mark.parametrize("handling", ["ignore", "flag", "regenerate"])
+def test_a_verdict_against_the_heat_maps(backend, engine, monkeypatch, own, other, handling):
+    sign = 1 if own == "yes" else -1
+    calibrated(backend, monkeypatch, score=-4.0 * sign, yes=4.0 * sign)
+    engine.config = DialogueConfig(max_new_tokens=8, contradictions=handling)
+    answer = engine.ask(chat.QUESTION_ANOMALY)
+    shown = answer.evidence
+    anew = handling == "regenerate"
+    assert answer.text.lower().startswith(other if anew else own)
+    assert shown.anomaly == ((other if anew else own) == "yes"), "verdict and words agree"
+    assert (shown.yes_probability >= 0.5) == (own == "yes"), "the model's own certainty stays what it is"
+    told = [(each.kind, each.said.lower(), each.mended) for each in shown.contradictions]
+    assert told == ([] if handling == "ignore" else [("anomaly", own, anew)])
+    later = engine.ask("What is it?", session=answer.session).evidence
+    assert (later.anomaly, later.contradictions) == (shown.anomaly, ())
+
+
+def test_a_verdict_that_nothing_contradicts_stands(backend, engine, monkeypatch):
+    for score, yes, words in ((0.0, 4.0, "yes"), (0.0, -4.0, "no"), (4.0, 4.0, "yes"), (-4.0, -4.0, "no")):
+        calibrated(backend, monkeypatch, score=score, yes=yes)
+        answer = engine.ask(chat.QUESTION_ANOMALY)
+        assert answer.text.lower().startswith(words)
+        assert answer.evidence.contradictions == ()
+
+
+WAY = "from the top left to the bottom"
+
+
+def finding(opening, said="nowhere"):
+    return Finding(Contradiction("movement", said, WAY), opening)
+
+
+@pytest.mark.parametrize("handling", ["ignore", "flag", "regenerate"])
+def test_what_contradicts_the_evidence_is_told_and_said_anew(backend, windows, engine, monkeypatch, handling):
+    engine.config = DialogueConfig(max_new_tokens=40, contradictions=handling)
+    free = engine.ask(chat.QUESTION_TRAJECTORY).text
+    check = "tvau_runtime.dialogue.find_contradictions"
+    monkeypatch.setattr(check, lambda question, text, shown: [] if "the" in text else [finding(WAY)])
     answer = engine.ask(chat.QUESTION_TRAJECTORY)
-    assert answer.text.startswith(way) == check
-    _, movement = engine.describe(window)
-    assert (way.capitalize() in movement) == check
-    _, movement = engine.describe(window, track((10, 10), (160, 230)))
-    assert ("From the top left to the bottom" in movement) == check, "what is known of the way goes before"
+    assert answer.text.startswith(WAY) if handling == "regenerate" else answer.text == free
+    told = [Contradiction("movement", "nowhere", WAY, mended=handling == "regenerate")]
+    assert list(answer.evidence.contradictions) == ([] if handling == "ignore" else told)
+    _, movement = engine.describe(windows["gate", ""])
+    assert (WAY.capitalize() in movement) == (handling == "regenerate")
+
+
+def test_an_event_is_described_by_its_track(windows, engine, monkeypatch):
+    seen = []
+    monkeypatch.setattr("tvau_runtime.dialogue.find_contradictions", lambda _, __, shown: seen.append(shown) or [])
+    engine.describe(windows["gate", ""], track((10, 10), (160, 10), (160, 230)))
+    assert [shown.places for shown in seen] == [("top left", "top", "bottom")] * 3
+
+
+def test_what_must_not_be_said_begins_with_another_word(backend, engine, recorder, monkeypatch):
+    engine.ask("What is it?")
+    monkeypatch.setattr(
+        "tvau_runtime.dialogue.find_contradictions", lambda *_: [finding("")] if len(recorder.ids) == 2 else []
+    )
+    answer = engine.ask("What is it?")
+    free, again, other = recorder.ids
+    assert free == again
+    ends = {backend.tokenizer.token_id(token) for token in END_TOKENS}
+    assert other[0] not in {free[0], *ends}
+    assert answer.text == backend.tokenizer.decode(other).strip()
+    assert [each.mended for each in answer.evidence.contradictions] == [True]
+
+
+def test_what_is_no_better_said_anew_stays_as_it_was(engine, recorder, monkeypatch):
+    monkeypatch.setattr("tvau_runtime.dialogue.find_contradictions", lambda *_: [finding(WAY)])
+    answer = engine.ask("What is it?")
+    assert len(recorder.ids) == 2, "tried once"
+    assert not answer.text.startswith(WAY)
+    assert [each.mended for each in answer.evidence.contradictions] == [False]
 
 
 def test_a_dialogue_goes_on_from_what_was_said_anew(backend, windows, engine, recorder, monkeypatch):
-    monkeypatch.setattr("tvau_runtime.dialogue.contradicts", lambda text, way: True)
+    check = "tvau_runtime.dialogue.find_contradictions"
+    monkeypatch.setattr(check, lambda question, text, _: [] if text.startswith(WAY) else [finding(WAY)])
     engine.config = DialogueConfig(max_new_tokens=40)
     recorder.limit = 40
     session = engine.ask(chat.QUESTION_TRAJECTORY).session
     ids = question_ids(backend, chat.QUESTION_TRAJECTORY, True) + recorder.ids[1]  # the first was taken back
+    monkeypatch.setattr(check, lambda *_: [])
     engine.ask("Where?", session=session)
     assert_same(recorder, 2, recompute(backend, windows["gate", ""], ids + question_ids(backend, "Where?", False), 40))
 
@@ -491,7 +563,8 @@ def test_evidence_is_fetched_without_the_lock_so_that_the_stream_never_waits(bac
 
 
 def test_describe_gives_a_label_and_sentences_and_keeps_no_session(backend, windows, engine, monkeypatch):
-    way = way_words(*warm_way([step.heatmap.values for step in windows["gate", ""].steps]))
+    shown = [PLACES[row][column] for row, column in way_of(windows["gate", ""])]
+    way = f"it stays at the {shown[0]}" if shown[0] == shown[-1] else f"from the {shown[0]} to the {shown[-1]}"
     said = iter(["Yes.", "a red car, driving fast on the walkway", way])
     monkeypatch.setattr(backend.tokenizer, "decode", lambda ids: next(said))
     label, description = engine.describe(windows["gate", ""])

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from tvau_runtime.backends import open_backend
+from tvau_runtime.calibration import Scale
 from tvau_runtime.config import EngineConfig
 from tvau_runtime.errors import ModelError
-from tvau_runtime.generation import END_TOKENS, GREEDY, Context, Sampling, generate, yes_or_no, yes_probability
+from tvau_runtime.generation import END_TOKENS, GREEDY, Context, Sampling, generate, yes_logit, yes_or_no
 from tvau_runtime.tokenizer import TextTokenizer
 
 PROMPT = "Is there any anomaly in the video?"
@@ -218,7 +219,7 @@ WHOLE = (
 
 
 @pytest.mark.parametrize(("merges", "words"), [WHOLE, ([], [])], ids=["one token a word", "one token a letter"])
-def test_yes_probability_is_the_share_of_yes_whatever_the_pieces(tmp_path, merges, words):
+def test_the_logit_of_yes_is_of_its_share_whatever_the_pieces(tmp_path, merges, words):
     tokenizer = byte_tokenizer(tmp_path, merges, words)
     size = len(tokenizer)
     logits = np.full(size, -3.0, np.float32)
@@ -229,16 +230,16 @@ def test_yes_probability_is_the_share_of_yes_whatever_the_pieces(tmp_path, merge
     logits[tokenizer.encode("?")[0]] = 9.0  # what else might be said does not count
     p = np.exp(logits.astype(np.float64)) / np.exp(logits.astype(np.float64)).sum()
     yes, no = p[first["Yes"]] + p[first["yes"]], p[first["No"]] + p[first["no"]]
-    assert yes_probability(logits, tokenizer) == pytest.approx(yes / (yes + no), abs=1e-6)
+    assert yes_logit(logits, tokenizer) == pytest.approx(np.log(yes / no), abs=1e-6)
 
 
-def test_yes_probability_of_extreme_logits_stays_a_probability(backend):
+def test_the_logit_of_extreme_logits_is_a_number_and_its_probability_one(backend):
     logits = np.zeros(512, np.float32)
     for word, sure in (("Yes", 1.0), ("No", 0.0)):
         extreme = logits.copy()
         extreme[backend.tokenizer.encode(word)[0]] = 1e6
-        assert yes_probability(extreme, backend.tokenizer) == pytest.approx(sure)
-    assert yes_probability(logits, backend.tokenizer) == pytest.approx(0.5)
+        assert Scale().probability(yes_logit(extreme, backend.tokenizer)) == pytest.approx(sure)
+    assert yes_logit(logits, backend.tokenizer) == pytest.approx(0.0)
 
 
 def test_a_tokenizer_that_begins_yes_and_no_alike_is_refused(tmp_path):
@@ -246,7 +247,7 @@ def test_a_tokenizer_that_begins_yes_and_no_alike_is_refused(tmp_path):
     built = tokenizers.Tokenizer(tokenizers.models.WordLevel({"?": 0}, unk_token="?"))
     built.save(str(tmp_path / "tokenizer.json"))
     with pytest.raises(ModelError, match="same token"):
-        yes_probability(np.zeros(1, np.float32), TextTokenizer(tmp_path / "tokenizer.json"))
+        yes_logit(np.zeros(1, np.float32), TextTokenizer(tmp_path / "tokenizer.json"))
 
 
 @pytest.mark.parametrize(("merges", "words"), [WHOLE, ([], [])], ids=["one token a word", "one token a letter"])
@@ -261,4 +262,4 @@ def test_yes_or_no_is_the_likelier_side_in_its_likelier_spelling(tmp_path, merge
         logits = np.full(len(tokenizer), 5.0, np.float32)  # anything else is likelier
         for each, value in zip(("Yes", "yes", "No", "no"), values, strict=True):
             logits[tokenizer.encode(each)[0]] = value
-        assert tokenizer.decode(yes_or_no(logits, tokenizer)) == word
+        assert tokenizer.decode(yes_or_no(logits, tokenizer, yes_logit(logits, tokenizer) >= 0)) == word

@@ -19,11 +19,11 @@ FOLDERS = {
 # Low to high. A module imports from its own layer and from lower ones.
 LAYERS = [
     "errors",
-    "config prompts tokenizer chat",
+    "config prompts tokenizer chat calibration",
     "types manifest",
     "artifact",
     "backends.base",
-    "frames refinement grounding",
+    "frames refinement grounding guard",
     "model backends",
     "window regions tracking events generation dialogue evidence describer overlay report video load metrics",
     "stream pipeline worker",

@@ -13,6 +13,7 @@ def make_tiny_checkpoint(
     """Writes a checkpoint of `depth` vision blocks into a directory and returns it. Same arguments, same weights."""
     import torch
 
+    from tvau_runtime.calibration import Calibration, Scale
     from tvau_runtime.manifest import Manifest
     from tvau_runtime.model import checkpoint
     from tvau_runtime.model.backbone import default_taps
@@ -50,6 +51,7 @@ def make_tiny_checkpoint(
         process_rate_hz=4.0,
         clip_length=8,
         taps=default_taps(depth),
+        calibration=Calibration(score=Scale(2.0)),
         rae_conv_widths=(4, 4, 4),
         rae_hidden=16,
     )

@@ -1,18 +1,20 @@
 """Measures a checkpoint on clips that training never saw: where the heat map glows, and what the answers say.
 
-Runs the same pipeline that a camera runs. Every figure stands beside what chance or a constant answer would get. The clips
-come from the world's own split, whose seeds and places no training uses; with --data, from a data set on disk, and the figures
-are those of its table.
+Runs the same pipeline that a camera runs. Every figure stands beside what chance or a constant answer would get. Every
+dialogue is held twice, as the model speaks by itself and with contradictions of its evidence said anew, so that it shows what
+that is good for. The clips come from the world's own split, whose seeds and places no training uses; with --data, from a data
+set on disk, and the figures are those of its table.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import hashlib
 import json
 import re
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,12 +34,13 @@ from tvau_runtime.types import Answer, Frame
 from tvau_training.data import DATA_SETS, open_data
 from tvau_training.evaluation import evaluate_clips
 from tvau_training.world import SPLITS, Clip, make_clip, place_of
+from tvau_training.world.dialogue import NOTHING
 
 EXAMPLES = """\
 examples:
   python training/evaluate.py                                   the embedded model on 200 test clips
   python training/evaluate.py --model runs/tiny/checkpoint --clips 100 --json out/metrics.json
-  python training/evaluate.py --unchecked                       the model's own words for where, whatever the heat map shows
+  python training/evaluate.py --unchecked                       the model's own words, whatever its evidence shows
   python training/evaluate.py --data auto /data/UBnormal --split validation --out out/ubnormal
                                                                 micro and macro AUC, RBDC and TBDC of a data set (docs/DATA.md)
 """
@@ -64,10 +67,13 @@ class Evidence:
     """Per abnormal clip: the true answer and the model's."""
     shown: list[tuple[str, str]] = field(default_factory=list)
     """Per abnormal clip: in which ninth of the image the abnormal target is, and where the box of the answer lies."""
+    guarded: dict[str, list[tuple[bool, bool, bool]]] = field(default_factory=lambda: defaultdict(list))
+    """Per question and kind of contradiction, for each answer with one: whether it was right, whether it is right as said anew,
+    and whether it still contradicts."""
 
 
-def measure(pipeline: Pipeline, clips: int, split: str, seed: int) -> dict:
-    """All figures, 0..1, over `clips` clips of which about half hold an anomaly."""
+def measure(pipeline: Pipeline, clips: int, split: str, seed: int, unchecked: bool = False) -> dict:
+    """All figures, 0..1, over `clips` clips of which about half hold an anomaly. unchecked: of the model's own words."""
     found = Evidence()
     geometry = pipeline.geometry
     for number in tqdm(range(clips), desc="clips", unit="clip", dynamic_ncols=True):
@@ -80,7 +86,9 @@ def measure(pipeline: Pipeline, clips: int, split: str, seed: int) -> dict:
             split=split,
         )
         _watch(pipeline, clip, f"clip{number}", found)
-        _ask(pipeline, clip, f"clip{number}", found)
+        own, mended = (_ask(pipeline, f"clip{number}", handling) for handling in ("flag", "regenerate"))
+        _note(clip, own if unchecked else mended, found)
+        _compare(clip, own, mended, found)
     return _summary(found)
 
 
@@ -102,16 +110,51 @@ def _watch(pipeline: Pipeline, clip: Clip, camera: str, found: Evidence) -> None
             found.covered.append(float((share > 0).mean()))
 
 
-def _ask(pipeline: Pipeline, clip: Clip, camera: str, found: Evidence) -> None:
+QUESTIONS = {
+    "anomaly": QUESTION_ANOMALY,
+    "target": QUESTION_TARGET,
+    "trajectory": QUESTION_TRAJECTORY,
+    "origin": "Where did it come from?",
+}
+"""By the field of the clip's dialogue that holds the truth. Training never asks the last, with which a trajectory begins."""
+
+
+def _ask(pipeline: Pipeline, camera: str, handling: str) -> dict[str, Answer]:
+    """The answers of one dialogue, by the names of `QUESTIONS`."""
+    pipeline.configure(dialogue=dataclasses.replace(pipeline.config.dialogue, contradictions=handling))
+    answers: dict[str, Answer] = {}
+    session = ""
+    for name, question in QUESTIONS.items():
+        answers[name] = pipeline.ask(question, session=session, camera=camera)
+        session = answers[name].session
+    return answers
+
+
+def _note(clip: Clip, answers: dict[str, Answer], found: Evidence) -> None:
     truth = {turn.field: turn.answer for turn in clip.dialogue}
-    first = pipeline.ask(QUESTION_ANOMALY, camera=camera)
+    first = answers["anomaly"]
     found.yes.append((clip.anomalous, first.evidence.anomaly, first.text.lower().startswith("yes")))
-    target = pipeline.ask(QUESTION_TARGET, session=first.session)
-    trajectory = pipeline.ask(QUESTION_TRAJECTORY, session=first.session)
     if clip.anomalous:
-        found.target.append((truth["target"], target.text))
-        found.trajectory.append((truth["trajectory"], trajectory.text))
+        found.target.append((truth["target"], answers["target"].text))
+        found.trajectory.append((truth["trajectory"], answers["trajectory"].text))
         found.shown.append(_shown(clip, first))
+
+
+def _compare(clip: Clip, own: dict[str, Answer], mended: dict[str, Answer], found: Evidence) -> None:
+    truth = {turn.field: turn.answer for turn in clip.dialogue}
+    truth["origin"] = f"from the {_origin(truth['trajectory'])}" if clip.anomalous else NOTHING
+    views = {"anomaly": lambda text: text[:1].lower(), "target": _kind, "trajectory": str, "origin": _first_place}
+    for name, view in views.items():
+        was, is_ = (view(answers[name].text) == view(truth[name]) for answers in (own, mended))
+        left = {each.kind for each in mended[name].evidence.contradictions if not each.mended}
+        for each in own[name].evidence.contradictions:
+            found.guarded[f"{name}, {each.kind}"].append((was, is_, each.kind in left))
+
+
+def _first_place(text: str) -> str:
+    """The first of the nine places that a text names, or the text."""
+    named = re.search(r"\bthe ((?:top|bottom)(?: left| right)?|left|right|center)\b", text)
+    return named[1] if named else text
 
 
 def _shown(clip: Clip, answer: Answer) -> tuple[str, str]:
@@ -145,6 +188,10 @@ def _summary(found: Evidence) -> dict:
         "where_from_chance": _most_frequent(found.trajectory, _origin),
         "trajectory_exact": _right(found.trajectory, str),
         "trajectory_chance": _most_frequent(found.trajectory, str),
+        "contradictions": {
+            name: dict(zip(("found", "right_before", "right_after", "left"), (len(each), *map(sum, zip(*each)))))
+            for name, each in sorted(found.guarded.items())
+        },
     }
 
 
@@ -232,7 +279,7 @@ def main(arguments: list[str] | None = None) -> int:
     world.add_argument(
         "--unchecked",
         action="store_true",
-        help="leave places that contradict the heat map as the model says them (dialogue.check_places: false)",
+        help="figures of what the model says by itself, contradictions of its evidence included",
     )
     disk = parser.add_argument_group("clips of a data set on disk")
     disk.add_argument(
@@ -258,13 +305,13 @@ def main(arguments: list[str] | None = None) -> int:
         _check(options)
         config = PipelineConfig(
             engine=EngineConfig(model=options.model, device=options.device),
-            dialogue=DialogueConfig(check_places=not options.unchecked),
+            dialogue=DialogueConfig(max_sessions=1),
         )
         with open_pipeline(config) as pipeline:
             if options.data:
                 figures = measure_data(pipeline, options)
             else:
-                figures = measure(pipeline, options.clips or 200, options.split, options.seed)
+                figures = measure(pipeline, options.clips or 200, options.split, options.seed, options.unchecked)
     except TvauError as error:
         print(f"evaluate: {error}", file=sys.stderr)
         return 2
@@ -275,10 +322,13 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"stopped; {kept}", file=sys.stderr)
         return 130
     for name, value in figures.items():
-        print(f"{name:<26} {value:.3f}" if isinstance(value, float) else f"{name:<26} {value}")
+        if not isinstance(value, dict):
+            print(f"{name:<26} {value:.3f}" if isinstance(value, float) else f"{name:<26} {value}")
+    for name, counts in figures.get("contradictions", {}).items():
+        print(f"contradicts: {name:<26} " + "  ".join(f"{what} {count}" for what, count in counts.items()))
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
-        world = {"split": options.split, "seed": options.seed, "places_checked": not options.unchecked}
+        world = {"split": options.split, "seed": options.seed, "unchecked": options.unchecked}
         facts = {"model": options.model, **({} if options.data else world), **figures}
         options.json.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     return 0

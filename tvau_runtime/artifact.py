@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from .calibration import Calibration
 from .errors import ModelError
 from .manifest import Directory
 
@@ -53,6 +54,8 @@ class Artifact(Directory):
     """What the backbone's graphs compute in: fp32, fp16 (with half-precision caches), int8 (whose inputs are quantised while they
     run, for CPUs) or int8-static (with calibrated scales, for TensorRT)."""
     opset: int
+    calibration: Calibration = field(default_factory=Calibration)
+    """The checkpoint's."""
     parity: dict[str, Any] = field(default_factory=dict)
     """How far each graph is from the checkpoint it was made from."""
     versions: dict[str, str] = field(default_factory=dict)

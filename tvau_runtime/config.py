@@ -212,9 +212,11 @@ class DialogueConfig(Validated):
     describe_events: bool = option(
         True, "Ask the model about every event when it starts, and publish what it says with the event.", live=True
     )
-    check_places: bool = option(
-        True,
-        "Where the answer to 'What is its movement trajectory?' contradicts the heat maps, have it begin with their places.",
+    contradictions: str = option(
+        "regenerate",
+        "What happens where an answer contradicts its heat maps or track: ignore does not look for it, flag tells it with the "
+        "answer, regenerate also has the answer said anew.",
+        choices=("ignore", "flag", "regenerate"),
         live=True,
     )
     prefill: bool = option(

@@ -2,12 +2,13 @@
 
 A session holds the window it is about: the language model has read its visual tokens and the RAE's anomaly prompts
 once, and every turn reads on from there (layout and positions: `chat`). A window may be read ahead of the first question
-about it. Each answer carries the evidence it rests on, and what it says of a movement is checked against that. Knows no
-camera, no frame and no clock: windows come from whoever owns them.
+about it. Each answer carries the evidence it rests on, and is checked against it (`guard`). Knows no camera, no frame and no
+clock: windows come from whoever owns them.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import unicodedata
 import uuid
@@ -21,13 +22,16 @@ from . import chat
 from .backends.base import Backend
 from .config import DialogueConfig
 from .errors import QueryError
-from .generation import Context, Sampling, generate, yes_or_no, yes_probability
-from .grounding import contradicts, evidence_of, way_of, way_words
-from .types import Answer, Evidence, TrackPoint, Window
+from .generation import END_TOKENS, Context, Sampling, generate, yes_logit, yes_or_no
+from .grounding import evidence_of
+from .guard import Finding, find_contradictions, is_contradicted
+from .types import Answer, Contradiction, Evidence, TrackPoint, Window
 
 __all__ = ["DialogueEngine", "clean_question"]
 
 MAX_LABEL_CHARS = 60
+MOST_ANEW = 2
+"""How often an answer is said anew, at most: each time mends one contradiction."""
 
 
 @dataclass
@@ -36,7 +40,6 @@ class _Session:
 
     id: str
     window: Window
-    track: Sequence[TrackPoint]
     event_id: str
     context: Context
     evidence: Evidence
@@ -89,7 +92,7 @@ class DialogueEngine:
         with self._lock:
             self._check_open()
             dialogue = self._start(window, track, event_id) if window else self._resume(session, camera, event_id)
-            answer = self._turn(dialogue, text)
+            answer, contradictions = self._turn(dialogue, text)
             dialogue.aside = None
             # A new session is kept only now: when its first answer fails, nobody knows its id.
             self._sessions[dialogue.id] = dialogue
@@ -101,7 +104,7 @@ class DialogueEngine:
             text=answer,
             session=dialogue.id,
             camera=dialogue.window.camera,
-            evidence=dialogue.evidence,
+            evidence=self._checked(dialogue.evidence, contradictions),
             event_id=dialogue.event_id,
         )
 
@@ -116,9 +119,11 @@ class DialogueEngine:
         with self._lock:
             self._check_open()
             context = self._read_evidence(window)
+            logits, evidence = self._begin(context, window, track)
             for question in (chat.QUESTION_ANOMALY, chat.QUESTION_TARGET, chat.QUESTION_TRAJECTORY):
-                logits = self._put(context, question, first=not said)
-                context, text = self._answer(context, logits, question, window, track)
+                if said:
+                    logits = self._put(context, question, first=False)
+                context, text, _ = self._answer(context, logits, question, evidence)
                 said.append(text)
         _, target, movement = said
         sentences = dict.fromkeys(_sentence(said) for said in (target, movement))  # what is said twice is written once
@@ -177,14 +182,16 @@ class DialogueEngine:
         """A session whose evidence the model has read, with its own yes or no, asked aside from the dialogue."""
         context = self._read_evidence(window)
         aside = context.fork()
-        logits = self._put(aside, chat.QUESTION_ANOMALY, first=True)
-        certainty = yes_probability(logits, self._backend.tokenizer)
-        evidence = evidence_of(
-            window, track, anomaly=certainty >= 0.5, yes_probability=certainty, probability=window.score
-        )
-        return _Session(uuid.uuid4().hex[:12], window, track, event_id, context, evidence, (aside, logits))
+        logits, evidence = self._begin(aside, window, track)
+        return _Session(uuid.uuid4().hex[:12], window, event_id, context, evidence, (aside, logits))
 
-    def _turn(self, dialogue: _Session, question: str) -> str:
+    def _begin(self, context: Context, window: Window, track: Sequence[TrackPoint]) -> tuple[np.ndarray, Evidence]:
+        """Puts the first question about a window that has been read: the logits of its answer, and all that is known."""
+        logits = self._put(context, chat.QUESTION_ANOMALY, first=True)
+        certainty = yes_logit(logits, self._backend.tokenizer)
+        return logits, evidence_of(window, certainty, self._backend.spec.calibration, track)
+
+    def _turn(self, dialogue: _Session, question: str) -> tuple[str, tuple[Contradiction, ...]]:
         """One more turn. It goes on a copy of the session's context, so that a failure leaves the session as it was."""
         if dialogue.turns >= self.config.max_turns:
             raise QueryError(
@@ -196,9 +203,9 @@ class DialogueEngine:
         else:
             context = dialogue.context.fork()
             logits = self._put(context, question, first=dialogue.turns == 0)
-        dialogue.context, answer = self._answer(context, logits, question, dialogue.window, dialogue.track)
+        dialogue.context, answer, contradictions = self._answer(context, logits, question, dialogue.evidence)
         dialogue.turns += 1
-        return answer
+        return answer, contradictions
 
     def _put(self, context: Context, question: str, *, first: bool) -> np.ndarray:
         """Has a turn read up to where its answer begins; the logits float32 [V] of that."""
@@ -206,34 +213,52 @@ class DialogueEngine:
         return context.read(self._encode(text if first else chat.ANSWER_END + text))
 
     def _answer(
-        self,
-        context: Context,
-        logits: np.ndarray,
-        question: str,
-        window: Window,
-        track: Sequence[TrackPoint],
-    ) -> tuple[Context, str]:
-        """What is said to a question that has been put, and the context that has it then too."""
+        self, context: Context, logits: np.ndarray, question: str, evidence: Evidence
+    ) -> tuple[Context, str, tuple[Contradiction, ...]]:
+        """What is said to a question that has been put, the context that has it then too, and what it said wrongly."""
+        handling, tokenizer, opening = self.config.contradictions, self._backend.tokenizer, []
         if question == chat.QUESTION_ANOMALY:
             # Not drawn: what is said and how sure the model is of it must not contradict each other.
-            return context, self._say(context, logits, yes_or_no(logits, self._backend.tokenizer))
-        if question != chat.QUESTION_TRAJECTORY or not self.config.check_places:
-            return context, self._say(context, logits)
-        again = context.fork()
-        text = self._say(context, logits)
-        way = way_of(window, track)
-        if not contradicts(text, way):
-            return context, text
-        return again, self._say(again, logits, self._encode(way_words(*way)))
+            opening = yes_or_no(logits, tokenizer, evidence.anomaly)
+        start = context.fork()
+        ids = self._say(context, logits, opening)
+        text = tokenizer.decode(ids).strip()
+        found = left = find_contradictions(question, text, evidence) if handling != "ignore" else []
+        for _ in range(MOST_ANEW if handling == "regenerate" else 0):
+            if not left:
+                break
+            anew = start.fork()
+            others = self._say(anew, *self._otherwise(left[0], ids, logits))
+            said = tokenizer.decode(others).strip()
+            still = find_contradictions(question, said, evidence)
+            if len(still) >= len(left):
+                break  # no better: what was said stays
+            context, ids, text, left = anew, others, said, still
+        kinds = {finding.contradiction.kind for finding in left}
+        told = (dataclasses.replace(f.contradiction, mended=f.contradiction.kind not in kinds) for f in found)
+        return context, text, tuple(told)
 
-    def _say(self, context: Context, logits: np.ndarray, opening: Sequence[int] = ()) -> str:
-        """An answer, which begins as given."""
-        config, tokenizer = self.config, self._backend.tokenizer
+    def _otherwise(self, finding: Finding, ids: Sequence[int], logits: np.ndarray) -> tuple[np.ndarray, Sequence[int]]:
+        """What `_say` needs so as not to repeat `ids`: logits of the first token, and the opening."""
+        if finding.opening:
+            return logits, self._encode(finding.opening)
+        other = logits.copy()
+        other[[*ids[:1], *(self._backend.tokenizer.token_id(token) for token in END_TOKENS)]] = -np.inf
+        return other, ()
+
+    def _checked(self, evidence: Evidence, contradictions: tuple[Contradiction, ...]) -> Evidence:
+        """The evidence of one answer. Its verdict is the one that answers are held to."""
+        wrong = self.config.contradictions == "regenerate" and is_contradicted(evidence.anomaly, evidence.probability)
+        return dataclasses.replace(evidence, anomaly=evidence.anomaly != wrong, contradictions=contradictions)
+
+    def _say(self, context: Context, logits: np.ndarray, opening: Sequence[int] = ()) -> list[int]:
+        """An answer's token ids, which begin as given."""
+        config = self.config
         ids = list(
             generate(
                 context,
                 logits,
-                tokenizer,
+                self._backend.tokenizer,
                 max_new_tokens=config.max_new_tokens,
                 sampling=Sampling(config.temperature, config.top_p, config.seed),
                 opening=opening,
@@ -241,7 +266,7 @@ class DialogueEngine:
             )
         )
         self._check_open()  # closed meanwhile: half an answer is none
-        return tokenizer.decode(ids).strip()
+        return ids
 
     def _read_evidence(self, window: Window) -> Context:
         """The model has read [HEAD, visual tokens, TAIL, anomaly prompts] of a window (eq. 14)."""

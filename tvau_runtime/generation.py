@@ -1,4 +1,4 @@
-"""Decoding over the engine interface: greedy or sampled, free or opened with yes or no; and the probability of "yes".
+"""Decoding over the engine interface: greedy or sampled, free or opened with yes or no; and how likely "yes" is.
 
 `Context` is what the language model has read so far; `generate` goes on from there and yields the answer token by token, so
 that a caller may stream, stop or count. Knows nothing about chat layout, video or sessions.
@@ -16,7 +16,7 @@ from .backends.base import Backend
 from .errors import ModelError
 from .tokenizer import TextTokenizer
 
-__all__ = ["END_TOKENS", "GREEDY", "Context", "Sampling", "generate", "yes_or_no", "yes_probability"]
+__all__ = ["END_TOKENS", "GREEDY", "Context", "Sampling", "generate", "yes_logit", "yes_or_no"]
 
 END_TOKENS = ("<|im_end|>", "<|endoftext|>")
 """Either ends an answer."""
@@ -139,8 +139,8 @@ def generate(
         yield token
 
 
-def yes_probability(logits: np.ndarray, tokenizer: TextTokenizer) -> float:
-    """p(yes) / (p(yes) + p(no)), 0..1, from the logits float32 [V] of an answer's first token.
+def yes_logit(logits: np.ndarray, tokenizer: TextTokenizer) -> float:
+    """log(p(yes) / p(no)) from the logits float32 [V] of an answer's first token.
 
     Yes is the first token of "Yes" or "yes", no that of "No" or "no": either word may be several tokens. Raises
     `ModelError` for a tokenizer that begins both alike, since its first token then says nothing.
@@ -151,12 +151,10 @@ def yes_probability(logits: np.ndarray, tokenizer: TextTokenizer) -> float:
             "the tokenizer begins 'Yes' and 'No' with the same token; expected a first token that tells them apart"
         )
     wide = logits.astype(np.float64)
-    margin = np.logaddexp.reduce(wide[sorted(no)]) - np.logaddexp.reduce(wide[sorted(yes)])
-    return float(1.0 / (1.0 + np.exp(np.clip(margin, -700.0, 700.0))))
+    return float(np.logaddexp.reduce(wide[sorted(yes)]) - np.logaddexp.reduce(wide[sorted(no)]))
 
 
-def yes_or_no(logits: np.ndarray, tokenizer: TextTokenizer) -> list[int]:
-    """Token ids of the word that an answer to a yes/no question begins with: yes where `yes_probability` is 0.5 or more,
-    else no, in whichever spelling is likelier. Raises as `yes_probability` does."""
-    words = _WORDS[0] if yes_probability(logits, tokenizer) >= 0.5 else _WORDS[1]
+def yes_or_no(logits: np.ndarray, tokenizer: TextTokenizer, yes: bool) -> list[int]:
+    """Token ids of "yes" or "no", for an answer to begin with, in whichever spelling is likelier by the logits float32 [V]."""
+    words = _WORDS[0] if yes else _WORDS[1]
     return max((tokenizer.encode(word) for word in words), key=lambda ids: float(logits[ids[0]]))

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+from .calibration import Calibration
 from .errors import ConfigError, ModelError
 from .prompts import Prompts
 
@@ -72,6 +73,8 @@ class Directory:
                 raise ModelError(f"{path}: field {name!r} is missing")
         try:
             values["prompts"] = Prompts(**values["prompts"])
+            if "calibration" in values:  # not in older ones
+                values["calibration"] = Calibration(**values["calibration"])
             for name in cls.TUPLES:
                 if name in values:
                     values[name] = tuple(values[name])
@@ -88,9 +91,15 @@ class Directory:
         }
         hashes = {name.as_posix(): sha256(path) for name, path in paths.items() if name.parts[0] != EXPORT}
         full = dataclasses.replace(self, files=hashes)  # type: ignore[call-arg]
-        text = json.dumps({"format": FORMAT, **dataclasses.asdict(full)}, indent=2, ensure_ascii=False)
-        (directory / self.FILE).write_text(text + "\n", encoding="utf-8")
+        full.save(directory)
         return full
+
+    def save(self, directory: Path) -> None:
+        """Writes it as it is, for files that it already vouches for; all of it or nothing."""
+        text = json.dumps({"format": FORMAT, **dataclasses.asdict(self)}, indent=2, ensure_ascii=False)
+        draft = directory / f".{self.FILE}.draft"
+        draft.write_text(text + "\n", encoding="utf-8")
+        draft.replace(directory / self.FILE)
 
     def verify(self, directory: Path) -> None:
         """Raises `ModelError` naming the first file that is missing or differs from its hash."""
@@ -123,6 +132,8 @@ class Manifest(Directory):
     mean: tuple[float, float, float] = CLIP_MEAN
     std: tuple[float, float, float] = CLIP_STD
     rae_conv_widths: tuple[int, int, int] = (64, 256, 256)
+    calibration: Calibration = field(default_factory=Calibration)
+    """Fitted once the weights are done; see training/calibrate.py."""
     rae_hidden: int = 0
     """Width of the RAE's MLPs; 0: 4/7 of the language model's width, as for the 7B sizes."""
     versions: dict[str, str] = field(default_factory=dict)

@@ -205,10 +205,8 @@ class Evidence:
     """Where that is, in pixels."""
     place: str
     """The region that its middle is in."""
-    from_place: str
-    """Where the target was first,"""
-    to_place: str
-    """and where last."""
+    places: tuple[str, ...]
+    """The regions that the target was in, in order, each change once: it came from the first and went to the last."""
     peak_ns: int
     start_ns: int
     """When the target was first warm: in the event's track, else in the window,"""
@@ -218,6 +216,16 @@ class Evidence:
     window_end_ns: int
     contradictions: tuple[Contradiction, ...] = ()
     """What the answer said against all this."""
+
+    @property
+    def from_place(self) -> str:
+        """Where the target was first."""
+        return self.places[0]
+
+    @property
+    def to_place(self) -> str:
+        """Where it was last."""
+        return self.places[-1]
 
 
 @dataclass(frozen=True)

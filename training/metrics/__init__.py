@@ -12,14 +12,18 @@ from tvau_runtime.metrics import (
     heatmap_boxes,
 )
 
+from .calibration import Bin, calibration_error, reliability_bins
 from .pixel import PixelScores, pixel_scores
 
 __all__ = [
+    "Bin",
     "DetectionScores",
     "FrameScores",
     "PixelScores",
+    "calibration_error",
     "detection_scores",
     "frame_scores",
     "heatmap_boxes",
     "pixel_scores",
+    "reliability_bins",
 ]

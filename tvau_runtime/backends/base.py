@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from ..calibration import Calibration
 from ..errors import ConfigError
 from ..prompts import Prompts
 from ..tokenizer import TextTokenizer
@@ -37,6 +38,7 @@ class ModelSpec:
     """D, the width of the language model."""
     tokens_per_second: float
     """Scale of the temporal rotary position."""
+    calibration: Calibration = field(default_factory=Calibration)
     patch_size: int = 14
     temporal_patch_size: int = 2
     merge_size: int = 2

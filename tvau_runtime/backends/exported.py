@@ -32,6 +32,7 @@ class ExportedBackend(Backend):
             std=artifact.std,
             text_dim=artifact.text_dim,
             tokens_per_second=artifact.tokens_per_second,
+            calibration=artifact.calibration,
         )
         self._table = np.load(directory / "embeddings.npy", mmap_mode="r", allow_pickle=False)
         if self._table.shape != (artifact.vocabulary, artifact.text_dim):

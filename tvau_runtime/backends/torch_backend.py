@@ -39,6 +39,7 @@ def model_spec(manifest: Manifest, backbone: Backbone, image_size: tuple[int, in
         std=manifest.std,
         text_dim=backbone.text_dim,
         tokens_per_second=backbone.tokens_per_second,
+        calibration=manifest.calibration,
     )
 
 

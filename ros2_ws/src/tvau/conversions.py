@@ -117,6 +117,7 @@ def evidence_message(evidence: Evidence) -> EvidenceMessage:
         peak=to_time(evidence.peak_ns),
         from_place=evidence.from_place,
         to_place=evidence.to_place,
+        places=evidence.places,
         start=to_time(evidence.start_ns),
         end=to_time(evidence.end_ns),
         window_start=to_time(evidence.window_start_ns),
