@@ -99,7 +99,7 @@ def _start(
             "stream.max_halvings": 0,  # what it can take is asked, not how it makes do
             "events.min_duration_s": 0.0,
             "events.update_period_s": 0.0,  # an event is told with every heat map
-            "dialogue.describe_events": False,  # the language model speaks only when it is asked
+            "dialogue.describe_events": "never",  # the language model speaks only when it is asked
         }
         nodes.start(name, parameters, module="node")
         ear.follow(name, cameras)

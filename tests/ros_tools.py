@@ -46,7 +46,7 @@ RATE_HZ = 4.0
 ALWAYS = {"events.off_threshold": 0.01, "events.on_threshold": 0.02, "events.min_duration_s": 0.0}
 """Settings by which anything at all is an event."""
 QUIET = {
-    "dialogue.describe_events": False,
+    "dialogue.describe_events": "never",
     "reliability": "reliable",
     "queue_depth": 100,
     "stream.queue_size": 100,

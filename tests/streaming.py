@@ -1,5 +1,6 @@
 """What the tests of the stream share: frames of a 4 Hz camera, and pipelines on the real engine with random weights."""
 
+import threading
 import time
 
 import numpy as np
@@ -26,7 +27,7 @@ def open_tiny(directory):
 def pipeline_of(backend, events=NEVER, *, describe=False, **stream):
     """A pipeline with short answers; further settings are those of the stream. Its rate falls only where that is asked for."""
     stream = {"max_halvings": 0, **stream}
-    dialogue = DialogueConfig(max_new_tokens=4, describe_events=describe)
+    dialogue = DialogueConfig(max_new_tokens=4, describe_events="always" if describe else "never")
     return Pipeline(backend, PipelineConfig(stream=StreamConfig(**stream), events=events, dialogue=dialogue))
 
 
@@ -62,3 +63,23 @@ def wait_for(condition):
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.002)
+
+
+class Gate:
+    """Holds up calls of a real function until it is opened."""
+
+    def __init__(self, monkeypatch, owner, name):
+        self.entered, self._open = threading.Event(), threading.Event()
+        self._call = getattr(owner, name)
+        monkeypatch.setattr(owner, name, self)
+
+    def __call__(self, *args, **kwargs):
+        self.entered.set()
+        assert self._open.wait(PATIENCE_S)
+        return self._call(*args, **kwargs)
+
+    def wait_entered(self):
+        assert self.entered.wait(PATIENCE_S)
+
+    def open(self):
+        self._open.set()

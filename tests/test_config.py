@@ -63,7 +63,7 @@ def test_settings_that_may_change_while_running_are_of_events_and_dialogue():
         (DialogueConfig, "temperature", 2.5, "temperature must be at most 2"),
         (DialogueConfig, "top_p", 1.1, "top_p must be at most 1"),
         (DialogueConfig, "seed", -1, "seed must be at least 0"),
-        (DialogueConfig, "describe_events", 1, "describe_events must be a bool, got 1"),
+        (DialogueConfig, "describe_events", True, "describe_events must be a str, got True"),
         (DialogueConfig, "contradictions", "off", "contradictions must be one of ignore, flag, regenerate, got 'off'"),
     ],
 )

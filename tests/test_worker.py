@@ -10,36 +10,14 @@ import pytest
 pytest.importorskip("torch", reason="the torch engine is not installed")
 pytest.importorskip("transformers", reason="the torch engine is not installed")
 
-from streaming import ALWAYS, PATIENCE_S, QUARTER, events_of, frame, open_tiny, pipeline_of, steps_of, wait_for
+from streaming import ALWAYS, PATIENCE_S, QUARTER, Gate, events_of, frame, open_tiny, pipeline_of, steps_of, wait_for
 
 from tvau_runtime import ModelError, Phase, QueryError, StreamWorker
-from tvau_runtime.describer import MAX_WAITING, EventDescriber
-from tvau_runtime.types import AnomalyEvent
 
 
 @pytest.fixture(scope="module")
 def backend(tiny):
     return open_tiny(tiny)
-
-
-class Gate:
-    """Holds up calls of a real function until it is opened."""
-
-    def __init__(self, monkeypatch, owner, name):
-        self.entered, self._open = threading.Event(), threading.Event()
-        self._call = getattr(owner, name)
-        monkeypatch.setattr(owner, name, self)
-
-    def __call__(self, *args, **kwargs):
-        self.entered.set()
-        assert self._open.wait(PATIENCE_S)
-        return self._call(*args, **kwargs)
-
-    def wait_entered(self):
-        assert self.entered.wait(PATIENCE_S)
-
-    def open(self):
-        self._open.set()
 
 
 def test_updates_are_those_of_the_pipeline_in_order(backend):
@@ -281,133 +259,6 @@ def test_close_does_not_wait_for_ever(backend, monkeypatch, caplog):
 
 def test_an_idle_worker_closes(backend):
     StreamWorker(pipeline_of(backend), lambda _: None).close()
-
-
-# --- descriptions ---
-
-
-def test_an_event_is_described_by_an_update_of_its_own_while_the_stream_goes_on(backend, monkeypatch):
-    """At START there is no full window yet: the question is put as soon as there is one."""
-    pipeline = pipeline_of(backend, dataclasses.replace(ALWAYS, update_period_s=0.5), describe=True, queue_size=50)
-    answer = ("red car", "A red car drives to the right.")
-    monkeypatch.setattr(pipeline.dialogue, "describe", lambda *_: answer)
-    gate = Gate(monkeypatch, pipeline.dialogue, "describe")
-    got = []
-    with StreamWorker(pipeline, got.append) as worker:
-        for k in range(12):
-            worker.submit(frame(k))
-        gate.wait_entered()
-        wait_for(lambda: len(got) == 6)
-        assert not any(e.label for e in events_of(got)), "all frames are through, and the model is still thinking"
-        gate.open()
-        assert worker.drain(PATIENCE_S)
-        (update,) = got[6:]
-        assert update.step is None
-        assert update.camera == "cam"
-        (event,) = update.events
-        newest = events_of(got[:6])[-1]
-        assert event == dataclasses.replace(newest, phase=Phase.UPDATE, label=answer[0], description=answer[1])
-        for k in range(12, 14):
-            worker.submit(frame(k))
-        assert worker.drain(PATIENCE_S)
-    assert [(e.phase, e.label) for e in events_of(got[7:])] == [(Phase.UPDATE, "red car"), (Phase.END, "red car")]
-    assert worker.undescribed == 0
-
-
-def test_words_that_come_after_the_end_come_with_a_repeated_end(backend, monkeypatch):
-    pipeline = pipeline_of(backend, ALWAYS, describe=True, queue_size=50)
-    monkeypatch.setattr(pipeline.dialogue, "describe", lambda *_: ("red car", ""))
-    gate = Gate(monkeypatch, pipeline.dialogue, "describe")
-    got = []
-    with StreamWorker(pipeline, got.append) as worker:
-        for k in range(10):
-            worker.submit(frame(k))
-        gate.wait_entered()
-        wait_for(lambda: len(got) == 5)
-        worker.reset()
-        wait_for(lambda: events_of(got)[-1].phase is Phase.END)
-        gate.open()
-        assert worker.drain(PATIENCE_S)
-    end, again = events_of(got)[-2:]
-    assert again == dataclasses.replace(end, label="red car")
-    assert again.phase is Phase.END
-
-
-@pytest.mark.parametrize("answer", [("", ""), RuntimeError("the model is lost")])
-def test_an_event_stays_without_words_where_there_are_none(backend, monkeypatch, caplog, answer):
-    pipeline = pipeline_of(backend, ALWAYS, describe=True, queue_size=50)
-
-    def describe(*_):
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    monkeypatch.setattr(pipeline.dialogue, "describe", describe)
-    got = []
-    with StreamWorker(pipeline, got.append) as worker:
-        for k in range(12):
-            worker.submit(frame(k))
-        assert worker.drain(PATIENCE_S)
-        assert len(got) == 6
-    failed = isinstance(answer, Exception)
-    assert worker.undescribed == failed
-    assert ("stays without description: the model is lost" in caplog.text) == failed
-
-
-def test_an_event_that_never_has_a_window_is_given_up(backend):
-    got = []
-    with StreamWorker(pipeline_of(backend, ALWAYS, describe=True), got.append) as worker:
-        for k in range(4):
-            worker.submit(frame(k))
-        assert worker.drain(PATIENCE_S)
-        worker.reset()
-        wait_for(lambda: worker.undescribed == 1)
-    assert [e.phase for e in events_of(got)] == [Phase.START, Phase.UPDATE, Phase.END]
-
-
-def test_events_are_not_described_where_that_is_switched_off(backend, monkeypatch):
-    pipeline = pipeline_of(backend, ALWAYS, describe=True, queue_size=50)
-    asked = []
-    monkeypatch.setattr(pipeline.dialogue, "describe", lambda window, way: (asked.append(window), ("x", "y"))[1])
-    pipeline.configure(dialogue=dataclasses.replace(pipeline.config.dialogue, describe_events=False))
-    with StreamWorker(pipeline, lambda _: None) as worker:
-        for k in range(12):
-            worker.submit(frame(k))
-        assert worker.drain(PATIENCE_S)
-    assert asked == []
-
-
-def test_the_real_model_describes_a_real_event(backend):
-    got = []
-    with StreamWorker(pipeline_of(backend, ALWAYS, describe=True, queue_size=50), got.append) as worker:
-        for k in range(12):
-            worker.submit(frame(k))
-        assert worker.drain(PATIENCE_S)
-        assert worker.undescribed == 0
-        assert worker.stats("cam").failed == 0
-    assert len(steps_of(got)) == 6
-
-
-def test_of_too_many_events_that_wait_the_earliest_go_without_words():
-    box = (0.0, 0.0, 1.0, 1.0)
-    told, order, release = [], threading.RLock(), threading.Event()
-
-    def describe(event):
-        assert release.wait(PATIENCE_S)
-        return dataclasses.replace(event, label="seen")
-
-    describer = EventDescriber(describe, told.append, order)
-    for n in range(MAX_WAITING + 4):
-        with order:
-            describer.watch(AnomalyEvent(f"e-{n}", "e", "", Phase.START, 0, 0, 0, 1.0, 1.0, box, box, ()), True)
-        if n == 0:
-            wait_for(lambda: not describer.wait_idle(0.0))
-    release.set()
-    assert describer.wait_idle(PATIENCE_S)
-    assert describer.close(PATIENCE_S)
-    assert describer.dropped == 4
-    assert len(told) == MAX_WAITING
-    assert {e.id for e in told} >= {f"e-{n}" for n in range(5, MAX_WAITING + 4)}
 
 
 # --- reading ahead ---

@@ -209,8 +209,12 @@ class DialogueConfig(Validated):
     )
     max_turns: int = option(16, "Turns of one dialogue; then it must be started anew.", minimum=1, maximum=1000)
     max_question_chars: int = option(2000, "Longest question, in characters.", minimum=1, maximum=100000)
-    describe_events: bool = option(
-        True, "Ask the model about every event when it starts, and publish what it says with the event.", live=True
+    describe_events: str = option(
+        "auto",
+        "Ask the model the paper's questions about every event at its START and END, and publish what it says with the event; "
+        "auto does so while the stream takes at most half of the model's time.",
+        choices=("auto", "always", "never"),
+        live=True,
     )
     contradictions: str = option(
         "regenerate",

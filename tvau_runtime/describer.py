@@ -1,4 +1,4 @@
-"""Has events put into words as they start, on a thread of its own, which may do other work while there are none.
+"""Has events put into words as they start and end, on a thread of its own, which may do other work while there are none.
 
 Knows no frames; the model is behind a callback.
 """
@@ -23,10 +23,10 @@ MAX_WAITING = 16
 
 
 class EventDescriber:
-    """Asks for a label and a description of every event it is shown.
+    """Asks for a label and a description of every event it is shown, at its START and again, over all its track, at its END.
 
-    describe: event -> the same with label and description; it may take its time. `QueryError` means that the event has
-    no full window yet: it is asked about again when it is told about next.
+    describe: event -> the same with label and description; it may take its time. `QueryError` means that this cannot be
+    yet: the event is asked about again when it is told about next. `TimeoutError` means that there was no time for it.
     tell: called with the event as it is by then, an UPDATE, or if it is over a repeated END; not at all when the words
     have already gone out with another message, or there are none.
     order: a lock that is held while an event is told, and that must be held when `watch` is called.
@@ -49,17 +49,19 @@ class EventDescriber:
         """What else is to be done, by what it is about."""
         self._busy = self._closing = False
         self._changed = threading.Condition()
+        self.described = 0
+        """Descriptions told."""
         self.dropped = 0
-        """Events left without words because too many waited."""
+        """Descriptions given up because too many events waited, or the stream left no time for them."""
         self.failed = 0
         """Events left without words because asking failed."""
         self._thread = threading.Thread(target=self._run, name="tvau-describe", daemon=True)
         self._thread.start()
 
     def watch(self, event: AnomalyEvent, wanted: bool) -> None:
-        """Takes note of what is told about an event. wanted: whether one that starts is to be described."""
+        """Takes note of what is told about an event. wanted: whether one that starts or ends is to be described."""
         with self._changed:
-            if event.phase is Phase.START and wanted:
+            if event.phase is not Phase.UPDATE and wanted:
                 self._newest[event.id] = event
                 self._ready[event.id] = None
                 if len(self._newest) > MAX_WAITING:
@@ -113,6 +115,11 @@ class EventDescriber:
             described = self._describe(event)
         except QueryError as error:
             self._try_later(event.id, error)
+        except TimeoutError as error:
+            log.info("event %s is not described: %s", event.id, error)
+            with self._changed:
+                self.dropped += 1
+                self._forget(event.id)
         except Exception as error:  # whatever it is, the next event may go well
             log.warning("event %s stays without description: %s", event.id, error, exc_info=True)
             self._give_up(event.id)
@@ -122,16 +129,20 @@ class EventDescriber:
     def _tell_described(self, described: AnomalyEvent) -> None:
         with self._order:
             with self._changed:
-                newest = self._newest.get(described.id)
-                self._forget(described.id)
+                newest, words = self._newest.get(described.id), (described.label, described.description)
                 if newest is None or self._closing:
                     return
-            if (newest.label or newest.description) or not (described.label or described.description):
-                return
-            phase = Phase.END if newest.phase is Phase.END else Phase.UPDATE
-            self._tell(
-                dataclasses.replace(newest, phase=phase, label=described.label, description=described.description)
-            )
+                known = (newest.label, newest.description)
+                phase = Phase.END if newest.phase is Phase.END else Phase.UPDATE
+                newest = dataclasses.replace(newest, phase=phase, label=words[0], description=words[1])
+                if phase is Phase.END and described.phase is not Phase.END:
+                    self._newest[described.id] = newest  # it ended meanwhile: its END is still to be asked about
+                else:
+                    self._forget(described.id)
+                if not any(words) or words == known:
+                    return
+                self.described += 1
+            self._tell(newest)
 
     def _try_later(self, event_id: str, error: QueryError) -> None:
         with self._changed:

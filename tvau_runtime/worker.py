@@ -93,8 +93,8 @@ class StreamWorker:
     on_update: called with every `Update`, one at a time and in order, from a thread of the worker. What it raises is
     logged and counted. It may call `submit` and `reset`, but neither `drain` nor `close`.
 
-    An event is described as it starts; the words come as one more UPDATE, or, if it is over by then, with a repeated
-    END. A camera that sends nothing for `max_gap_s` has its events ended. The pipeline stays open when the worker is
+    An event is described as it starts and as it ends; the words come as one more UPDATE, or, if it is over by then, with a
+    repeated END. A camera that sends nothing for `max_gap_s` has its events ended. The pipeline stays open when the worker is
     closed.
     """
 
@@ -109,7 +109,7 @@ class StreamWorker:
         )
         self._changed = threading.Condition()
         self._order = threading.RLock()  # one update at a time, from either thread
-        self._describer = EventDescriber(pipeline.describe, self._tell_described, self._order)
+        self._describer = EventDescriber(self._describe, self._tell_described, self._order)
         self._thread = threading.Thread(target=self._run, name="tvau-model", daemon=True)
         self._thread.start()
 
@@ -169,8 +169,13 @@ class StreamWorker:
             return tuple(self._cameras)
 
     @property
+    def described(self) -> int:
+        """Descriptions of events that were told."""
+        return self._describer.described
+
+    @property
     def undescribed(self) -> int:
-        """Events that were to be described and could not be."""
+        """Descriptions that were to be and could not be, or for which the stream left no time."""
         return self._describer.dropped + self._describer.failed
 
     def stats(self, camera: str) -> WorkerStats:
@@ -315,13 +320,23 @@ class StreamWorker:
         for update in updates:
             self._deliver(update)
 
+    def _describe(self, event: AnomalyEvent) -> AnomalyEvent:
+        if self._pipeline.config.dialogue.describe_events == "auto" and not self._load.spare:
+            raise QueryError("the stream leaves no time for it, or it is not known yet (describe_events: auto)")
+        return self._pipeline.describe(event)
+
     def _tell_described(self, event: AnomalyEvent) -> None:
-        self._deliver(Update(camera=event.camera, events=(event,)))
+        self._publish(Update(camera=event.camera, events=(event,)))
 
     def _deliver(self, update: Update) -> None:
         with self._order:
+            wanted = self._pipeline.config.dialogue.describe_events != "never" and not self._closing
             for event in update.events:
-                self._describer.watch(event, self._pipeline.config.dialogue.describe_events)
+                self._describer.watch(event, wanted)
+            self._publish(update)
+
+    def _publish(self, update: Update) -> None:
+        with self._order:
             try:
                 self._on_update(update)
             except Exception as error:

@@ -158,11 +158,11 @@ class _Watch:
                     self._notices.append(f"The model was slower than the camera and skipped {dropped} frames.")
 
     def _described(self, update: Update) -> Update:
-        """The update with its new events put into words, where that is wanted and there is a full window of them."""
+        """The update with the events that start or end put into words, where that is wanted and there is a full window."""
         return dataclasses.replace(update, events=tuple(self._describe(event) for event in update.events))
 
     def _describe(self, event: AnomalyEvent) -> AnomalyEvent:
-        if event.phase is Phase.START and self._config.dialogue.describe_events:
+        if event.phase is not Phase.UPDATE and self._config.dialogue.describe_events != "never":
             self._undescribed.add(event.id)
         if event.id not in self._undescribed:
             return event

@@ -19,7 +19,7 @@ class Story:
 
     def __init__(self, clock: Callable[[], float], size: tuple[int, int]) -> None:
         self._clock, self._size = clock, size
-        self._described: set[str] = set()
+        self._described: dict[str, str] = {}
         self._ended: set[str] = set()
         self._meter_stands = False
 
@@ -41,9 +41,10 @@ class Story:
     def event(self, event: AnomalyEvent) -> None:
         if event.phase is Phase.START:
             self.say(f"START   {event.id}: peak score {event.peak_score:.2f}, {self._place(event.box)}")
-        if event.label and event.id not in self._described:
-            self._described.add(event.id)
-            self.say(f"        {event.id} in the model's words: {event.description or event.label}")
+        words = event.description or event.label
+        if words and self._described.get(event.id) != words:
+            self._described[event.id] = words
+            self.say(f"        {event.id} in the model's words: {words}")
         if event.phase is Phase.END and event.id not in self._ended:
             self._ended.add(event.id)
             way = (

@@ -234,6 +234,9 @@ class TvauNode(LifecycleNode):
                 "frames looked at (Hz)": f"{pipeline.geometry.process_rate_hz:g}",
                 "clip length (frames)": pipeline.geometry.clip_length,
             }
+        worker = self._worker
+        if worker is not None:
+            facts |= {"descriptions": worker.described, "descriptions left out": worker.undescribed}
         statuses = [node_status(name, self._state, self._problem, facts)]
         for port in list(self._ports.values()):
             statuses.append(camera_status(name, self._camera_report(port, elapsed_s), self._config.no_frame_warning_s))
