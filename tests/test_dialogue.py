@@ -394,7 +394,7 @@ def test_what_must_not_be_said_begins_with_another_word(backend, engine, recorde
 def test_what_is_no_better_said_anew_stays_as_it_was(engine, recorder, monkeypatch):
     monkeypatch.setattr("tvau_runtime.dialogue.find_contradictions", lambda *_: [finding(WAY)])
     answer = engine.ask("What is it?")
-    assert len(recorder.ids) == 2, "tried once"
+    assert len(recorder.ids) == 3, "tried with the opening, and with a full stop behind it"
     assert not answer.text.startswith(WAY)
     assert [each.mended for each in answer.evidence.contradictions] == [False]
 

@@ -135,8 +135,8 @@ def _note(clip: Clip, answers: dict[str, Answer], found: Evidence) -> None:
     first = answers["anomaly"]
     found.yes.append((clip.anomalous, first.evidence.anomaly, first.text.lower().startswith("yes")))
     if clip.anomalous:
-        found.target.append((truth["target"], answers["target"].text))
-        found.trajectory.append((truth["trajectory"], answers["trajectory"].text))
+        found.target.append((truth["target"], answers["target"].text.rstrip(".")))
+        found.trajectory.append((truth["trajectory"], answers["trajectory"].text.rstrip(".")))
         found.shown.append(_shown(clip, first))
 
 
@@ -145,7 +145,7 @@ def _compare(clip: Clip, own: dict[str, Answer], mended: dict[str, Answer], foun
     truth["origin"] = f"from the {_origin(truth['trajectory'])}" if clip.anomalous else NOTHING
     views = {"anomaly": lambda text: text[:1].lower(), "target": _kind, "trajectory": str, "origin": _first_place}
     for name, view in views.items():
-        was, is_ = (view(answers[name].text) == view(truth[name]) for answers in (own, mended))
+        was, is_ = (view(answers[name].text.rstrip(".")) == view(truth[name].rstrip(".")) for answers in (own, mended))
         left = {each.kind for each in mended[name].evidence.contradictions if not each.mended}
         for each in own[name].evidence.contradictions:
             found.guarded[f"{name}, {each.kind}"].append((was, is_, each.kind in left))

@@ -30,8 +30,8 @@ from .types import Answer, Contradiction, Evidence, TrackPoint, Window
 __all__ = ["DialogueEngine", "clean_question"]
 
 MAX_LABEL_CHARS = 60
-MOST_ANEW = 2
-"""How often an answer is said anew, at most: each time mends one contradiction."""
+MOST_ANEW = 3
+"""How often an answer is said anew, at most."""
 
 
 @dataclass
@@ -224,24 +224,30 @@ class DialogueEngine:
         ids = self._say(context, logits, opening)
         text = tokenizer.decode(ids).strip()
         found = left = find_contradictions(question, text, evidence) if handling != "ignore" else []
+        full_stop = ""
         for _ in range(MOST_ANEW if handling == "regenerate" else 0):
             if not left:
                 break
             anew = start.fork()
-            others = self._say(anew, *self._otherwise(left[0], ids, logits))
+            others = self._say(anew, *self._otherwise(left[0], full_stop, ids, logits))
             said = tokenizer.decode(others).strip()
             still = find_contradictions(question, said, evidence)
-            if len(still) >= len(left):
+            if len(still) < len(left):
+                context, ids, text, left, full_stop = anew, others, said, still, ""
+            elif left[0].opening and not full_stop:
+                full_stop = "."  # "from the top" must not go on as "left"
+            else:
                 break  # no better: what was said stays
-            context, ids, text, left = anew, others, said, still
         kinds = {finding.contradiction.kind for finding in left}
         told = (dataclasses.replace(f.contradiction, mended=f.contradiction.kind not in kinds) for f in found)
         return context, text, tuple(told)
 
-    def _otherwise(self, finding: Finding, ids: Sequence[int], logits: np.ndarray) -> tuple[np.ndarray, Sequence[int]]:
+    def _otherwise(
+        self, finding: Finding, full_stop: str, ids: Sequence[int], logits: np.ndarray
+    ) -> tuple[np.ndarray, Sequence[int]]:
         """What `_say` needs so as not to repeat `ids`: logits of the first token, and the opening."""
         if finding.opening:
-            return logits, self._encode(finding.opening)
+            return logits, self._encode(finding.opening + full_stop)
         other = logits.copy()
         other[[*ids[:1], *(self._backend.tokenizer.token_id(token) for token in END_TOKENS)]] = -np.inf
         return other, ()
