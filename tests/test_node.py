@@ -255,6 +255,7 @@ def test_diagnostics(peer, watch):
     facts = {pair.key: pair.value for pair in own.values}
     assert facts["model"] == "random"
     assert facts["device"].startswith("torch ")
+    assert (facts["descriptions"], facts["descriptions left out"]) == ("0", "0")
 
 
 def test_dropped_frames_are_reported(peer, watch, monkeypatch):

@@ -58,7 +58,10 @@ class Logits:
 
 
 def gather(pipeline: Pipeline, clips: int, split: str, seed: int) -> Logits:
-    """One window each of `clips` clips, every second with an anomaly, through the same pipeline as a camera's frames."""
+    """One window each of `clips` clips, every second with an anomaly, through the same pipeline as a camera's frames.
+
+    The calibration that the pipeline was opened with is set aside.
+    """
     backend, geometry = pipeline.backend, pipeline.geometry
     backend.spec = dataclasses.replace(backend.spec, calibration=Calibration())
     score, yes, truth = [], [], []
