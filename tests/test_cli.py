@@ -23,7 +23,7 @@ from tvau_runtime.video import VideoReader
 
 ROOT = Path(__file__).resolve().parent.parent
 CLIPS = ROOT.parent / "shared" / "data"
-ALWAYS = ["--on-threshold", "0", "--off-threshold", "0", "--no-describe-events"]
+ALWAYS = ["--on-threshold", "0", "--off-threshold", "0", "--describe-events", "never"]
 """Every heat map is warm, so that there is one event from beginning to end whatever the weights."""
 FPS, FRAMES, SIZE = 8, 48, (96, 128)
 
@@ -131,15 +131,14 @@ def test_the_overlay_shows_heat_and_boxes(clip, flags, tmp_path):
 def test_events_are_described_once_they_have_a_window(clip, flags, tmp_path, monkeypatch):
     asked = []
 
-    def describe_window(self, window, way):
+    def describe_window(self, window, track):
         asked.append(window)
         return "a red square", "A red square. It goes to the right."
 
     monkeypatch.setattr("tvau_runtime.dialogue.DialogueEngine.describe", describe_window)
     assert main(["watch", clip, *flags, *ALWAYS[:4], "--out", "o"]) == 0
     events = lines_of(tmp_path / "o" / "events.jsonl")
-    assert len(asked) == 1
-    assert len(asked[0].steps) == 4
+    assert [len(window.steps) for window in asked] == [4, 4], "at its start, and at its end"
     assert events[0]["label"] == ""  # it began before there was a full window
     assert {e["label"] for e in events[2:]} == {"a red square"}
     assert "A red square. It goes to the right." in (tmp_path / "o" / "report.html").read_text(encoding="utf-8")
@@ -323,8 +322,8 @@ def test_a_file_that_is_no_video_is_one_clear_line(flags, tmp_path, capsys):
 def test_ask_prints_the_answer_and_then_its_evidence(clip, flags, capsys):
     assert main(["ask", clip, "What is it?", *flags, "--max-new-tokens", "4"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines[-4:]] == ["anomaly", "score", "box", "window"]
-    assert "p(yes) = " in lines[-4]
+    assert [line.split()[0] for line in lines[-5:]] == ["anomaly", "score", "box", "way", "window"]
+    assert "p(yes) = " in lines[-5]
 
 
 def test_ask_takes_the_hottest_window_a_time_or_an_event(clip, flags, tmp_path, capsys):
