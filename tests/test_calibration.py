@@ -121,6 +121,7 @@ def test_the_diagram_is_a_picture_with_a_panel_for_each(tmp_path):
         path = tmp_path / "docs" / f"{panels}.png"
         draw_reliability(path, [("heat maps", bins, bins)] * panels)
         image = cv2.imread(str(path))
+        assert image is not None
         assert image.shape[1] > panels * 400
         assert 0 < (image != 255).any(axis=2).mean() < 0.5
 
