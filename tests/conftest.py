@@ -99,3 +99,52 @@ def copies(tmp_path_factory):
         return made[layout]
 
     return copy
+
+
+@pytest.fixture(scope="module", params=["tiny", "exported"], ids=["torch", "onnx"])
+def backend(request):
+    """Either engine, with the same random weights."""
+    from tvau_runtime.backends import open_backend
+    from tvau_runtime.config import EngineConfig
+
+    engine = open_backend(EngineConfig(model=str(request.getfixturevalue(request.param)), device="cpu", threads=1))
+    yield engine
+    engine.close()
+
+
+@pytest.fixture(scope="module")
+def windows(backend):
+    """By camera and event."""
+    from dialogue_tools import make_window
+
+    return {
+        ("gate", ""): make_window(backend),
+        ("yard", ""): make_window(backend, "yard", 1),
+        ("gate", "gate-1"): make_window(backend, "gate", 2),
+    }
+
+
+@pytest.fixture
+def engine(backend, windows):
+    """A dialogue engine on these windows, whose answers have at most 8 tokens."""
+    from tvau_runtime.config import DialogueConfig
+    from tvau_runtime.dialogue import DialogueEngine
+    from tvau_runtime.errors import QueryError
+
+    def evidence(camera, event_id):
+        try:
+            return windows[camera or "gate", event_id]
+        except KeyError:
+            raise QueryError(f"there is no camera {camera!r} with event {event_id!r}") from None
+
+    engine = DialogueEngine(backend, DialogueConfig(max_new_tokens=8), evidence)
+    yield engine
+    engine.close()
+
+
+@pytest.fixture
+def recorder(backend, monkeypatch):
+    """What the answers from now on are made of."""
+    from dialogue_tools import Recorder
+
+    return Recorder(backend, monkeypatch)

@@ -25,7 +25,7 @@ LAYERS = [
     "backends.base",
     "frames refinement grounding guard",
     "model backends",
-    "window regions tracking events generation dialogue evidence describer overlay report video load metrics",
+    "window regions tracking events generation floor sessions dialogue evidence describer overlay report video load metrics",
     "stream pipeline worker",
     "archive",
     "commands",

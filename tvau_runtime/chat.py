@@ -24,6 +24,7 @@ __all__ = [
     "QUESTION_TRAJECTORY",
     "TAIL",
     "mrope_positions",
+    "question_parts",
     "question_text",
 ]
 
@@ -42,10 +43,17 @@ QUESTION_TRAJECTORY = "What is its movement trajectory?"
 QUESTION_ENVIRONMENT = "Describe the environment."
 
 
+def question_parts(first: bool) -> tuple[str, str]:
+    """What stands before and behind a question, up to where the answer begins.
+
+    The first turn follows the evidence, later ones an ANSWER_END.
+    """
+    return "" if first else "\n<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n"
+
+
 def question_text(question: str, first: bool) -> str:
-    """The text of one turn up to where the answer begins. The first turn follows the evidence, later ones an ANSWER_END."""
-    opening = "" if first else "\n<|im_start|>user\n"
-    return f"{opening}{question}<|im_end|>\n<|im_start|>assistant\n"
+    """The text of one turn up to where the answer begins, of a question that can be trusted to hold no control token."""
+    return question.join(question_parts(first))
 
 
 def mrope_positions(

@@ -207,7 +207,29 @@ class DialogueConfig(Validated):
     max_sessions: int = option(
         16, "Dialogues kept at once; the least recently used one is forgotten.", minimum=1, maximum=10000
     )
+    max_session_mb: float = option(
+        1024.0,
+        "Memory that all dialogues kept may take together (MB); the least recently used ones are forgotten.",
+        minimum=1.0,
+        maximum=1e6,
+    )
     max_turns: int = option(16, "Turns of one dialogue; then it must be started anew.", minimum=1, maximum=1000)
+    max_waiting: int = option(
+        8,
+        "Questions that may wait while another one is answered, those of ~/query and ~/ask together; further ones are "
+        "told that the model is busy.",
+        minimum=0,
+        maximum=64,
+        live=True,
+    )
+    share: float = option(
+        0.25,
+        "Part of the time that the language model may take from the stream: while frames wait, it speaks for at most this "
+        "share of the time, and rests between two tokens; 1 never rests (0..1).",
+        minimum=0.01,
+        maximum=1.0,
+        live=True,
+    )
     max_question_chars: int = option(2000, "Longest question, in characters.", minimum=1, maximum=100000)
     describe_events: str = option(
         "auto",

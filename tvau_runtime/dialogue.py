@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+import time
 import unicodedata
 import uuid
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,37 +23,39 @@ from . import chat
 from .backends.base import Backend
 from .config import DialogueConfig
 from .errors import QueryError
+from .floor import Floor
 from .generation import END_TOKENS, Context, Sampling, generate, yes_logit, yes_or_no
 from .grounding import evidence_of
 from .guard import Finding, find_contradictions, is_contradicted
+from .sessions import Session, SessionStore
 from .types import Answer, Contradiction, Evidence, TrackPoint, Window
 
 __all__ = ["DialogueEngine", "clean_question"]
 
 MAX_LABEL_CHARS = 60
+MAX_NAME_CHARS = 200
+"""Of a session, a camera or an event in a question."""
 MOST_ANEW = 3
 """How often an answer is said anew, at most."""
+LOOK_S = 0.05
+"""How often it is looked, while frames go first, whether the answer is still wanted."""
 
 
 @dataclass
-class _Session:
-    """A dialogue about one window. `context` has read the evidence and all turns so far: it is the history."""
+class _Listener:
+    """Whoever the model speaks to: hears the answer as it comes, and may have it stopped."""
 
-    id: str
-    window: Window
-    event_id: str
-    context: Context
-    evidence: Evidence
-    aside: tuple[Context, np.ndarray] | None
-    """The evidence and QUESTION_ANOMALY, with the logits of its answer, until the first turn is over."""
-    turns: int = 0
+    on_text: Callable[[str], None] | None = None
+    should_stop: Callable[[], bool] = lambda: False
+    told: str = ""
+    """The answer so far."""
 
 
 class DialogueEngine:
-    """Answers questions about windows, one generation at a time; callers of several threads queue.
+    """Answers questions about windows, one generation at a time; callers of several threads queue (`floor`).
 
     evidence: `(camera, event_id) -> Window`, asked for every new session; it raises `QueryError` for what it does not
-    know. It is called outside of the engine's lock, so that the evidence is that of the moment the question was put,
+    know. It is called before the question waits for its turn, so that the evidence is that of the moment the question was put,
     and so that nothing that feeds it ever waits for an answer.
     track: event id -> where that event's target was, oldest first; empty where nothing is known.
     process_rate_hz: frames per second of the windows; 0 is the rate the model was trained at. Where a window's steps are
@@ -73,32 +76,57 @@ class DialogueEngine:
         self._backend = backend
         self._evidence, self._track = evidence, track
         self._seconds_per_step = backend.spec.temporal_patch_size / (process_rate_hz or backend.spec.process_rate_hz)
-        self._sessions: OrderedDict[str, _Session] = OrderedDict()
+        self._sessions = SessionStore()
         self._ahead: dict[str, tuple[Window, Context]] = {}
         """By camera, the one window that has been read ahead."""
-        self._lock = threading.Lock()
+        self._floor = Floor()
+        self._listener = _Listener()
+        """Of whoever has the floor."""
         self._closed = threading.Event()
+        self.give_way: Callable[[float], bool] | None = None
+        """Waits while frames wait for the device, at most so long (s); whether none does. Whoever runs a stream sets it."""
 
-    def ask(self, question: str, *, session: str = "", camera: str = "", event_id: str = "") -> Answer:
+    def ask(
+        self,
+        question: str,
+        *,
+        session: str = "",
+        camera: str = "",
+        event_id: str = "",
+        window: Window | None = None,
+        on_text: Callable[[str], None] | None = None,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> Answer:
         """Answers one question; waits for the answers before it.
 
-        session: empty starts a dialogue about the camera's latest window or the named event; the `session` of an
-        earlier answer goes on with that one and its evidence. Raises `QueryError` for a question, session, camera or
-        event that cannot be answered; the session then stays as it was.
+        session: empty starts a dialogue about the camera's latest window or the named event, or about the `window` that is
+        given; the `session` of an earlier answer goes on with that one and its evidence.
+        on_text: called with the answer so far, after every token that adds to it; where a check has it said again, it begins
+        anew. should_stop: asked after every token; once it is true, the answer ends there.
+
+        Raises `QueryError` for a question, session, camera or event that cannot be answered, where too many wait already,
+        and for one that was stopped; the session then stays as it was.
         """
         text = clean_question(question, self.config.max_question_chars)
-        window = None if session else self._evidence(camera, event_id)
-        track = self._track(event_id) if window and event_id else ()
-        with self._lock:
-            self._check_open()
-            dialogue = self._start(window, track, event_id) if window else self._resume(session, camera, event_id)
+        for name, given in (("session", session), ("camera", camera), ("event", event_id)):
+            if len(given) > MAX_NAME_CHARS:
+                raise QueryError(f"the name of a {name} has at most {MAX_NAME_CHARS} characters, got {len(given)}")
+        track: Sequence[TrackPoint] = ()
+        if session:
+            self._resume(session, camera, event_id)  # refused now rather than after its turn has come
+        else:
+            window = window or self._evidence(camera, event_id)
+            track = self._track(event_id) if event_id else ()
+        with self._speaking(_Listener(on_text, should_stop), self.config.max_waiting):
+            if session:
+                dialogue = self._resume(session, camera, event_id)
+            else:
+                assert window is not None
+                dialogue = self._start(window, track, event_id)
             answer, contradictions = self._turn(dialogue, text)
             dialogue.aside = None
             # A new session is kept only now: when its first answer fails, nobody knows its id.
-            self._sessions[dialogue.id] = dialogue
-            self._sessions.move_to_end(dialogue.id)
-            while len(self._sessions) > self.config.max_sessions:
-                self._sessions.popitem(last=False)
+            self._sessions.keep(dialogue, self.config.max_sessions, self.config.max_session_mb)
         return Answer(
             question=text,
             text=answer,
@@ -116,8 +144,7 @@ class DialogueEngine:
         nothing. Leaves no session behind.
         """
         said = []
-        with self._lock:
-            self._check_open()
+        with self._speaking(_Listener()):
             context = self._read_evidence(window)
             logits, evidence = self._begin(context, window, track)
             for question in (chat.QUESTION_ANOMALY, chat.QUESTION_TARGET, chat.QUESTION_TRAJECTORY):
@@ -134,15 +161,11 @@ class DialogueEngine:
 
         Does nothing where it has been read, and while the model speaks: whoever asks goes before.
         """
-        if not self._lock.acquire(blocking=False):
-            return
-        try:
+        with self._floor.if_free() as free:
             ahead = self._ahead.get(window.camera)
-            if not self._closed.is_set() and (ahead is None or ahead[0] is not window):
+            if free and not self._closed.is_set() and (ahead is None or ahead[0] is not window):
                 self.forget(window.camera)
                 self._ahead[window.camera] = window, self._read_evidence(window)
-        finally:
-            self._lock.release()
 
     def forget(self, camera: str | None = None) -> None:
         """Drops what was read ahead, of one camera or of all; never waits for an answer. Sessions stay."""
@@ -154,21 +177,40 @@ class DialogueEngine:
     def close(self) -> None:
         """Stops the answer in progress and forgets all sessions; every later question raises `QueryError`."""
         self._closed.set()
-        with self._lock:
+        with self._floor.wait():
             self._sessions.clear()
             self.forget()
+
+    @contextmanager
+    def _speaking(self, listener: _Listener, most_waiting: int | None = None) -> Iterator[None]:
+        """The model speaks to one listener meanwhile, whose turn it is."""
+        with self._floor.wait(most_waiting, lambda: self._closed.is_set() or listener.should_stop()):
+            self._check_open()
+            self._listener = listener
+            try:
+                yield
+            finally:
+                self._listener = _Listener()
+
+    def _rest(self, spent_s: float) -> None:
+        """Between two passes: lets frames that wait go first, and ends the answer where it is not wanted any more."""
+        rest_until = time.monotonic() + spent_s * (1 / self.config.share - 1)
+        while True:
+            self._check_open()
+            if self._listener.should_stop():
+                raise QueryError(
+                    "stopped before the answer was complete; the dialogue is as it was before the question"
+                )
+            rest_s = rest_until - time.monotonic()
+            if self.give_way is None or rest_s <= 0 or self.give_way(min(rest_s, LOOK_S)):
+                return
 
     def _check_open(self) -> None:
         if self._closed.is_set():
             raise QueryError("the dialogue is closed; open a new pipeline to ask again")
 
-    def _resume(self, session: str, camera: str, event_id: str) -> _Session:
+    def _resume(self, session: str, camera: str, event_id: str) -> Session:
         dialogue = self._sessions.get(session)
-        if dialogue is None:
-            raise QueryError(
-                f"there is no session {session!r}: at most {self.config.max_sessions} are kept, and the least recently "
-                "used is forgotten; leave session empty to start a new one"
-            )
         for name, wanted, held in (("camera", camera, dialogue.window.camera), ("event", event_id, dialogue.event_id)):
             if wanted and wanted != held:
                 about = f"{name} {held!r}" if held else f"no particular {name}"
@@ -178,12 +220,12 @@ class DialogueEngine:
                 )
         return dialogue
 
-    def _start(self, window: Window, track: Sequence[TrackPoint], event_id: str) -> _Session:
+    def _start(self, window: Window, track: Sequence[TrackPoint], event_id: str) -> Session:
         """A session whose evidence the model has read, with its own yes or no, asked aside from the dialogue."""
         context = self._read_evidence(window)
         aside = context.fork()
         logits, evidence = self._begin(aside, window, track)
-        return _Session(uuid.uuid4().hex[:12], window, event_id, context, evidence, (aside, logits))
+        return Session(uuid.uuid4().hex[:12], window, event_id, context, evidence, (aside, logits))
 
     def _begin(self, context: Context, window: Window, track: Sequence[TrackPoint]) -> tuple[np.ndarray, Evidence]:
         """Puts the first question about a window that has been read: the logits of its answer, and all that is known."""
@@ -191,7 +233,7 @@ class DialogueEngine:
         certainty = yes_logit(logits, self._backend.tokenizer)
         return logits, evidence_of(window, certainty, self._backend.spec.calibration, track)
 
-    def _turn(self, dialogue: _Session, question: str) -> tuple[str, tuple[Contradiction, ...]]:
+    def _turn(self, dialogue: Session, question: str) -> tuple[str, tuple[Contradiction, ...]]:
         """One more turn. It goes on a copy of the session's context, so that a failure leaves the session as it was."""
         if dialogue.turns >= self.config.max_turns:
             raise QueryError(
@@ -203,14 +245,18 @@ class DialogueEngine:
         else:
             context = dialogue.context.fork()
             logits = self._put(context, question, first=dialogue.turns == 0)
-        dialogue.context, answer, contradictions = self._answer(context, logits, question, dialogue.evidence)
-        dialogue.turns += 1
+        context, answer, contradictions = self._answer(context, logits, question, dialogue.evidence)
+        self._tell(answer)  # where it was said anew and the first one stays
+        dialogue.context, dialogue.turns = context, dialogue.turns + 1
         return answer, contradictions
 
     def _put(self, context: Context, question: str, *, first: bool) -> np.ndarray:
         """Has a turn read up to where its answer begins; the logits float32 [V] of that."""
-        text = chat.question_text(question, first=first)
-        return context.read(self._encode(text if first else chat.ANSWER_END + text))
+        before, behind = chat.question_parts(first)
+        if not first:
+            before = chat.ANSWER_END + before
+        encode_plain = self._backend.tokenizer.encode_plain
+        return context.read([*self._encode(before), *encode_plain(question), *self._encode(behind)])
 
     def _answer(
         self, context: Context, logits: np.ndarray, question: str, evidence: Evidence
@@ -222,7 +268,7 @@ class DialogueEngine:
             opening = yes_or_no(logits, tokenizer, evidence.anomaly)
         start = context.fork()
         ids = self._say(context, logits, opening)
-        text = tokenizer.decode(ids).strip()
+        text = self._text(ids)
         found = left = find_contradictions(question, text, evidence) if handling != "ignore" else []
         full_stop = ""
         for _ in range(MOST_ANEW if handling == "regenerate" else 0):
@@ -230,7 +276,7 @@ class DialogueEngine:
                 break
             anew = start.fork()
             others = self._say(anew, *self._otherwise(left[0], full_stop, ids, logits))
-            said = tokenizer.decode(others).strip()
+            said = self._text(others)
             still = find_contradictions(question, said, evidence)
             if len(still) < len(left):
                 context, ids, text, left, full_stop = anew, others, said, still, ""
@@ -258,21 +304,30 @@ class DialogueEngine:
         return dataclasses.replace(evidence, anomaly=evidence.anomaly != wrong, contradictions=contradictions)
 
     def _say(self, context: Context, logits: np.ndarray, opening: Sequence[int] = ()) -> list[int]:
-        """An answer's token ids, which begin as given."""
-        config = self.config
-        ids = list(
-            generate(
-                context,
-                logits,
-                self._backend.tokenizer,
-                max_new_tokens=config.max_new_tokens,
-                sampling=Sampling(config.temperature, config.top_p, config.seed),
-                opening=opening,
-                should_stop=self._closed.is_set,
-            )
-        )
-        self._check_open()  # closed meanwhile: half an answer is none
+        """An answer's token ids, which begin as given; the listener hears of each."""
+        config, ids = self.config, []
+        for token in generate(
+            context,
+            logits,
+            self._backend.tokenizer,
+            max_new_tokens=config.max_new_tokens,
+            sampling=Sampling(config.temperature, config.top_p, config.seed),
+            opening=opening,
+        ):
+            ids.append(token)
+            if self._listener.on_text is not None:
+                # What a token of a character's first bytes becomes, is not known before the next one.
+                self._tell(self._text(ids).rstrip("\ufffd"))
         return ids
+
+    def _tell(self, text: str) -> None:
+        """Has the listener hear the answer so far, where it has not."""
+        if self._listener.on_text is not None and text != self._listener.told:
+            self._listener.told = text
+            self._listener.on_text(text)
+
+    def _text(self, ids: Sequence[int]) -> str:
+        return _plain(self._backend.tokenizer.decode(list(ids))).strip()
 
     def _read_evidence(self, window: Window) -> Context:
         """The model has read [HEAD, visual tokens, TAIL, anomaly prompts] of a window (eq. 14)."""
@@ -294,28 +349,30 @@ class DialogueEngine:
             tokens_per_second=backend.spec.tokens_per_second,
             numbers=[round((step.stamps_ns[0] - window.start_ns) / step_ns) for step in window.steps],
         )
-        return Context(backend, embeddings.astype(np.float32, copy=False), positions)
+        return Context(backend, embeddings.astype(np.float32, copy=False), positions, self._rest)
 
     def _encode(self, text: str) -> list[int]:
         return self._backend.tokenizer.encode(text)
 
 
 def clean_question(question: str, max_chars: int) -> str:
-    """A question as one line of plain text that cannot pose as another turn. Raises `QueryError` for one that cannot
-    be used.
+    """A question as one line of text without control characters. Raises `QueryError` for one that cannot be used.
 
-    Control characters and lone surrogates become spaces; then `<|` and `|>`, which enclose every token of the chat
-    layout, are pulled apart. In that order: a character removed later could put a token back together.
+    Control tokens of the chat layout stay as they are written: they are encoded as the letters that they consist of.
     """
     if not isinstance(question, str):
         raise QueryError(f"a question must be text, got {type(question).__name__}")
     if len(question) > max_chars:
         raise QueryError(f"a question may have at most {max_chars} characters, got {len(question)}; ask a shorter one")
-    plain = "".join(" " if unicodedata.category(c) in ("Cc", "Cs") else c for c in question)
-    plain = " ".join(plain.split()).replace("<|", "< |").replace("|>", "| >")
+    plain = " ".join(_plain(question).split())
     if not plain:
         raise QueryError("the question is empty; ask something, for example 'Is there any anomaly in the video?'")
     return plain
+
+
+def _plain(text: str) -> str:
+    """Control characters but line breaks, which terminals would obey, and lone surrogates become spaces."""
+    return "".join(" " if c != "\n" and unicodedata.category(c) in ("Cc", "Cs") else c for c in text)
 
 
 def _label(text: str) -> str:

@@ -6,6 +6,7 @@ that a caller may stream, stop or count. Knows nothing about chat layout, video 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,8 @@ __all__ = ["END_TOKENS", "GREEDY", "Context", "Sampling", "generate", "yes_logit
 
 END_TOKENS = ("<|im_end|>", "<|endoftext|>")
 """Either ends an answer."""
+PIECE = 256
+"""Positions read in one pass at most, so that long evidence does not keep others from the device for long."""
 _WORDS = (("Yes", "yes"), ("No", "no"))
 
 
@@ -28,11 +31,18 @@ class Context:
     position.
 
     embeddings: float32 [S, D] and positions: int64 [3, S] of all that is read first; text behind it counts up alike
-    on the three rotary axes. Not safe for two threads at once.
+    on the three rotary axes. rest: called after every pass, also of copies, with the time it took (s); what it raises
+    ends the reading. Not safe for two threads at once.
     """
 
-    def __init__(self, backend: Backend, embeddings: np.ndarray, positions: np.ndarray) -> None:
-        self._backend = backend
+    def __init__(
+        self,
+        backend: Backend,
+        embeddings: np.ndarray,
+        positions: np.ndarray,
+        rest: Callable[[float], None] = lambda spent_s: None,
+    ) -> None:
+        self._backend, self._rest = backend, rest
         self._cache: Any = None
         self._deferred: tuple[int, ...] = ()
         self.length = 0
@@ -53,13 +63,26 @@ class Context:
     def fork(self) -> Context:
         """A copy to read on with; this one stays as it is. The two share what they have in common."""
         copy = Context.__new__(Context)
-        copy._backend, copy.length, copy.next_position = self._backend, self.length, self.next_position
+        copy._backend, copy._rest = self._backend, self._rest
+        copy.length, copy.next_position = self.length, self.next_position
         copy._deferred = self._deferred
         copy._cache = self._backend.crop(self._cache, self.length)
         return copy
 
+    @property
+    def nbytes(self) -> int:
+        """Memory of the keys and values; what is shared with copies counts as its own."""
+        return self._backend.cache_bytes(self._cache)
+
     def _read(self, embeddings: np.ndarray, positions: np.ndarray) -> np.ndarray:
-        logits, self._cache = self._backend.decode(embeddings, np.ascontiguousarray(positions), self._cache)
+        logits = np.empty(0, np.float32)
+        for start in range(0, len(embeddings), PIECE):
+            piece = slice(start, start + PIECE)
+            began = time.perf_counter()
+            logits, self._cache = self._backend.decode(
+                embeddings[piece], np.ascontiguousarray(positions[:, piece]), self._cache
+            )
+            self._rest(time.perf_counter() - began)
         self.length += positions.shape[1]
         self.next_position = int(positions.max()) + 1
         if not np.isfinite(logits.max()):  # also where any is not a number
@@ -116,20 +139,16 @@ def generate(
     max_new_tokens: int,
     sampling: Sampling = GREEDY,
     opening: Sequence[int] = (),
-    should_stop: Callable[[], bool] | None = None,
 ) -> Iterator[int]:
     """Yields an answer, one token id at a time, without the token that ends it.
 
     logits: float32 [V] of its first token, as the context gave them when it read the question. opening: token ids that the
-    answer begins with, whatever the model would rather say. Ends at one of `END_TOKENS`, after `max_new_tokens`, or before
-    the next token once `should_stop()` is true. A consumer that runs it to its end leaves the context with all that was
-    yielded.
+    answer begins with, whatever the model would rather say. Ends at one of `END_TOKENS` or after `max_new_tokens`. A
+    consumer that runs it to its end leaves the context with all that was yielded.
     """
     ends = {tokenizer.token_id(token) for token in END_TOKENS}
     choose = sampling.chooser()
     for number in range(max_new_tokens):
-        if should_stop is not None and should_stop():
-            return
         if number:
             logits = context.read([])
         token = opening[number] if number < len(opening) else choose(logits)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -22,7 +22,8 @@ from .errors import FrameError, QueryError
 from .evidence import EvidenceStore
 from .prompts import Prompts
 from .stream import CameraStream, Geometry, Pair, StreamStats, Update, allowed_halvings
-from .types import AnomalyEvent, Answer, Frame, Window
+from .types import AnomalyEvent, Answer, Frame, Step, Window
+from .window import stretch
 
 __all__ = ["Pipeline", "Pushed", "StreamStats", "Update", "open_pipeline"]
 
@@ -201,9 +202,31 @@ class Pipeline:
         """Replaces what counts as normal and abnormal (eqs. 2-3), from the next temporal patch on."""
         self.backend.set_prompts(prompts)
 
-    def ask(self, question: str, *, session: str = "", camera: str = "", event_id: str = "") -> Answer:
+    def ask(
+        self,
+        question: str,
+        *,
+        session: str = "",
+        camera: str = "",
+        event_id: str = "",
+        window: Window | None = None,
+        on_text: Callable[[str], None] | None = None,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> Answer:
         """Answers a question; see `DialogueEngine.ask`."""
-        return self.dialogue.ask(question, session=session, camera=camera, event_id=event_id)
+        return self.dialogue.ask(
+            question,
+            session=session,
+            camera=camera,
+            event_id=event_id,
+            window=window,
+            on_text=on_text,
+            should_stop=should_stop,
+        )
+
+    def stretch(self, steps: Sequence[Step], camera: str = "") -> Window:
+        """A window of any stretch of steps in a row, to ask about: see `window.stretch`."""
+        return stretch(camera, steps, self.geometry.clip_length // 2)
 
     def describe(self, event: AnomalyEvent) -> AnomalyEvent:
         """Asks the model about an event's window.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from .errors import BackendError, ModelError
@@ -20,13 +21,20 @@ class TextTokenizer:
         if not path.is_file():
             raise ModelError(f"there is no tokenizer at {path}")
         try:
-            self._tokenizer = Tokenizer.from_file(str(path))
+            written = path.read_text(encoding="utf-8")
+            self._tokenizer = Tokenizer.from_str(written)
+            # Without its control tokens, so that nothing that somebody wrote can be one.
+            self._plain = Tokenizer.from_str(json.dumps({**json.loads(written), "added_tokens": []}))
         except Exception as error:  # the library raises the bare class
             raise ModelError(f"{path} is not a readable tokenizer.json: {error}") from error
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text; special tokens written in it, such as <|im_end|>, become one id each."""
         return self._tokenizer.encode(text, add_special_tokens=False).ids
+
+    def encode_plain(self, text: str) -> list[int]:
+        """Token ids of a text in which <|im_end|> and its like are letters, as everything is."""
+        return self._plain.encode(text, add_special_tokens=False).ids
 
     def decode(self, ids: list[int]) -> str:
         """The text of token ids, without special tokens."""

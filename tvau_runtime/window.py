@@ -22,14 +22,15 @@ steps are is in the stamps. Knows no pixels, no model and no clock.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from enum import Enum
 from fractions import Fraction
 from typing import Generic, TypeVar
 
-from .errors import ConfigError
+from .errors import ConfigError, QueryError
 from .types import Step, Window
 
-__all__ = ["Arrival", "FrameSampler", "PairBuilder", "SlidingWindow"]
+__all__ = ["Arrival", "FrameSampler", "PairBuilder", "SlidingWindow", "stretch"]
 
 T = TypeVar("T")
 NS_PER_S = 1_000_000_000
@@ -190,3 +191,19 @@ class SlidingWindow:
         """Starts anew: the next window holds only steps from now on."""
         self._steps.clear()
         self._until_next = self._steps.maxlen or 0
+
+
+def stretch(camera: str, steps: Sequence[Step], most: int) -> Window:
+    """A window over any stretch of a camera's steps, given in order, with at most so many of them.
+
+    A longer one is cut into `most` equal parts, and the hottest step of each is taken: so the window reaches from its first
+    part to its last one, holds its peak, and is as long as those that the model knows. Raises `QueryError` for fewer than two
+    steps, between which nothing can move.
+    """
+    if len(steps) < 2:
+        raise QueryError(
+            f"a stretch to ask about must hold at least two frame pairs, got {len(steps)}; take a longer one"
+        )
+    count = min(most, len(steps))
+    parts = (steps[n * len(steps) // count : (n + 1) * len(steps) // count] for n in range(count))
+    return Window(camera, tuple(max(part, key=lambda step: step.heatmap.score) for part in parts))

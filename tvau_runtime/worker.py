@@ -112,6 +112,7 @@ class StreamWorker:
         self._describer = EventDescriber(self._describe, self._tell_described, self._order)
         self._thread = threading.Thread(target=self._run, name="tvau-model", daemon=True)
         self._thread.start()
+        pipeline.dialogue.give_way = self._wait_for_none
 
     def submit(self, frame: Frame) -> bool:
         """Hands in a frame and returns at once. False when the worker is closed."""
@@ -150,6 +151,7 @@ class StreamWorker:
 
     def close(self, timeout_s: float = 10.0) -> None:
         """Drops what waits, ends all events (the callback still hears of it) and stops. May be called again."""
+        self._pipeline.dialogue.give_way = None
         with self._changed:
             self._closing = True
             for camera in self._cameras.values():
@@ -207,6 +209,11 @@ class StreamWorker:
 
     def _idle(self) -> bool:
         return not (self._busy or self._resets or any(camera.queue for camera in self._cameras.values()))
+
+    def _wait_for_none(self, at_most_s: float) -> bool:
+        """Waits while frames wait or are looked at. False if that took longer."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._closing or self._idle(), at_most_s)
 
     def _run(self) -> None:
         next_look, idle_s = 0.0, 0.0

@@ -111,5 +111,9 @@ class Backend(ABC):
     def crop(self, cache: Any, length: int) -> Any:
         """The cache cut to its first `length` positions, as a new cache: the one passed in stays valid and unchanged."""
 
+    @abstractmethod
+    def cache_bytes(self, cache: Any) -> int:
+        """Memory that a cache takes, in bytes, with what it shares with others and what it keeps for more."""
+
     def close(self) -> None:
         """Frees weights and device memory. The engine must not be used afterwards."""

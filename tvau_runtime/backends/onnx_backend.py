@@ -144,6 +144,9 @@ class OnnxBackend(ExportedBackend):
             for value in cache
         ]
 
+    def cache_bytes(self, cache: Any) -> int:
+        return sum(math.prod(value.shape()) for value in cache) * TYPES[cache[0].data_type()]().itemsize
+
     def close(self) -> None:
         super().close()
         self._vision = self._rae = self._decoder = None

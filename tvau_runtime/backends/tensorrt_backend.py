@@ -264,6 +264,10 @@ class TensorrtBackend(ExportedBackend):
         self._must_be_open()
         return _Cache(self._decoder.crop(cache.tensors, length), {name: Buffer(self._where) for name in cache.tensors})
 
+    def cache_bytes(self, cache: Any) -> int:
+        buffers = [*(tensor.buffer for tensor in cache.tensors.values()), *cache.spare.values()]
+        return sum(buffer.size for buffer in buffers)
+
     def close(self) -> None:
         super().close()
         self._vision = self._rae = self._decoder = None

@@ -108,6 +108,9 @@ class TorchBackend(Backend):
     def crop(self, cache: Any, length: int) -> Any:
         return cache.crop(length)
 
+    def cache_bytes(self, cache: Any) -> int:
+        return cache.nbytes
+
     def close(self) -> None:
         self._opened = self._decoder = None
         if self._device.type == "cuda":

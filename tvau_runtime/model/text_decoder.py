@@ -49,6 +49,11 @@ class TextCache:
     def __init__(self, store: _Store, length: int) -> None:
         self._store, self.length = store, length
 
+    @property
+    def nbytes(self) -> int:
+        """Of the memory that it lies in, shared or not yet filled."""
+        return self._store.data.nbytes
+
     def crop(self, length: int) -> TextCache:
         """The first positions, without a copy; this one stays as it is."""
         return TextCache(self._store, min(length, self.length))

@@ -1,0 +1,75 @@
+"""Who speaks: one at a time, in the order of their coming, and only so many wait. Knows no dialogue and no model."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from .errors import QueryError
+
+__all__ = ["Floor"]
+
+LOOK_S = 0.1
+"""How often one who waits looks whether it still wants to."""
+
+
+class Floor:
+    """One has the floor, the others wait for it in a queue."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._queue: deque[object] = deque()
+        self._taken = False
+
+    @property
+    def taken(self) -> bool:
+        return self._taken
+
+    @contextmanager
+    def wait(self, most_waiting: int | None = None, gone: Callable[[], bool] = lambda: False) -> Iterator[None]:
+        """Has the floor, once all who came before have had it.
+
+        most_waiting: where so many wait already, it is not waited for (None: it always is). gone: asked ten times a second
+        meanwhile; once it is true, it is no longer waited for. Raises `QueryError` in both cases.
+        """
+        ticket = object()
+        with self._changed:
+            waiting = len(self._queue)
+            if most_waiting is not None and waiting >= most_waiting and (self._taken or waiting):
+                raise QueryError(
+                    f"busy: one question is being answered and {waiting} wait, as many as may (max_waiting); "
+                    "try again in a moment"
+                )
+            self._queue.append(ticket)
+            try:
+                while self._taken or self._queue[0] is not ticket:
+                    if gone():
+                        raise QueryError("stopped while it waited for its turn; nothing was asked")
+                    self._changed.wait(LOOK_S)
+                self._taken = True
+            finally:
+                self._queue.remove(ticket)
+                self._changed.notify_all()
+        try:
+            yield
+        finally:
+            self._leave()
+
+    @contextmanager
+    def if_free(self) -> Iterator[bool]:
+        """Has the floor if nobody has it or waits for it; whether that is so."""
+        with self._changed:
+            free = not (self._taken or self._queue)
+            self._taken = self._taken or free
+        try:
+            yield free
+        finally:
+            if free:
+                self._leave()
+
+    def _leave(self) -> None:
+        with self._changed:
+            self._taken = False
+            self._changed.notify_all()
