@@ -58,7 +58,7 @@ QUIET = {
 @contextmanager
 def spinning(*nodes: Node) -> Iterator[None]:
     """Callbacks of the nodes, all of one context, run meanwhile; then they are ended, if they can be, and destroyed."""
-    executor = PoolExecutor(8, context=nodes[0].context)
+    executor = PoolExecutor(max(getattr(node, "threads", 8) for node in nodes), context=nodes[0].context)
     for node in nodes:
         executor.add_node(node)
     stop = threading.Event()

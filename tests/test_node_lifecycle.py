@@ -109,7 +109,7 @@ def test_a_failed_configure_leaves_nothing_behind(peer, watch):
     node = watch(**{"qos_overrides./tvau/camera/events.publisher.reliability": "so so"})
     assert logged(node, "cannot configure")
     assert not [p.topic_name for p in node.publishers if p.topic_name.startswith("/tvau/camera/")]
-    assert not [s.srv_name for s in node.services if s.srv_name.endswith("query")]
+    assert not [s.srv_name for s in node.services if s.srv_name.endswith("set_prompts")]
 
 
 def test_live_parameters(peer, watch):

@@ -7,6 +7,7 @@ from typing import Any
 
 from builtin_interfaces.msg import Time
 from std_msgs.msg import Header
+from tvau_msgs.action import Ask
 from tvau_msgs.msg import AnomalyEvent as EventMessage
 from tvau_msgs.msg import AnomalyScore
 from tvau_msgs.msg import Box as BoxMessage
@@ -129,14 +130,13 @@ def evidence_message(evidence: Evidence) -> EvidenceMessage:
     )
 
 
-def fill_answer(response: Query.Response, answer: Answer) -> Query.Response:
+def fill_answer(response: Query.Response | Ask.Result, answer: Answer) -> None:
     response.ok = True
     response.answer = answer.text
     response.evidence = evidence_message(answer.evidence)
     response.session = answer.session
     response.event_id = answer.event_id
     response.camera = answer.camera
-    return response
 
 
 def detections_message(events: Iterable[AnomalyEvent], stamp_ns: int, frame_id: str) -> Any:

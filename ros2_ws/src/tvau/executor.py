@@ -57,8 +57,12 @@ class PoolExecutor(Executor):
             self._pool.submit(self._execute, *waiting)
 
     def shutdown(self, timeout_sec: float | None = None) -> bool:
-        """Waits for the callbacks that run, however long they take, and frees the rest."""
+        """Waits for the callbacks that run, however long they take, does what they have left to do, and frees the rest."""
         self._pool.shutdown(wait=True)
+        while self._tasks:  # such as the result of a goal, which is sent as a task of its own
+            tasks, self._tasks = self._tasks, []
+            for task, _, _ in tasks:
+                task()
         return super().shutdown(timeout_sec)
 
     def _execute(self, task: Task, entity: Any, node: Any) -> None:

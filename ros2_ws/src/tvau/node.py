@@ -32,6 +32,7 @@ from tvau_runtime import (
     open_pipeline,
 )
 
+from .asking import THREADS, Asking
 from .camera_port import CameraPort
 from .cv_bridge_probe import find_cv_bridge
 from .diagnostics import CameraReport, camera_status, node_status
@@ -56,11 +57,11 @@ class TvauNode(LifecycleNode):
 
     def __init__(self, **options: Any) -> None:
         super().__init__("tvau", automatically_declare_parameters_from_overrides=True, **options)
-        self.finished, self.exit_code, self.threads = threading.Event(), 0, 8
+        self.finished, self.exit_code, self.threads = threading.Event(), 0, 8 + THREADS
         self._state, self._problem = "unconfigured", ""
         self._pipeline: Pipeline | None = None
         self._worker: StreamWorker | None = None
-        self._answering: Services | None = None
+        self._steering: Services | None = None
         self._ports: dict[str, CameraPort] = {}
         self._config, self._settings = NodeConfig(), PipelineConfig()
         self._seen: dict[str, tuple[int, int, int]] = {}  # frames received, bad and dropped at the last report
@@ -75,6 +76,7 @@ class TvauNode(LifecycleNode):
             changed=self._parameters_changed,
             remedy="deactivate it and clean it up first (ros2 lifecycle set)",
         )
+        self._asking = Asking(self, lambda: self._pipeline, lambda: self._worker)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 1)
         # Not the node's clock, which stands still when a simulation does.
         steady, reporting = Clock(clock_type=ClockType.STEADY_TIME), MutuallyExclusiveCallbackGroup()
@@ -90,9 +92,7 @@ class TvauNode(LifecycleNode):
 
     def end(self) -> None:
         """Ends events, publishes that, and frees the model; for a process that ends, from whatever state."""
-        if self._pipeline is not None:
-            self._pipeline.dialogue.close()  # an answer in the making would hold the end up
-        self._stop()
+        self._stop(for_good=True)
         self._free()
 
     def destroy_node(self) -> None:
@@ -100,6 +100,7 @@ class TvauNode(LifecycleNode):
 
         Whoever calls a node of the same name in the meantime may be heard by them alone.
         """
+        self._asking.destroy()
         super().destroy_node()
         self._state_machine.destroy_when_not_in_use()
 
@@ -159,7 +160,7 @@ class TvauNode(LifecycleNode):
         self.get_logger().info(f"model '{backend.spec.name}' on {backend.device}; {about}")
         for name in self._config.cameras:
             self._ports[name] = CameraPort(self, name, self._config, bridge, self._submit)
-        self._answering = Services(self, self._pipeline, lambda: self._worker)
+        self._steering = Services(self, self._pipeline, lambda: self._worker)
         self._parameters_changed()
         self._state = "inactive"
 
@@ -174,17 +175,19 @@ class TvauNode(LifecycleNode):
             f"watching {', '.join(self._ports)}; ask: ros2 service call {service} tvau_msgs/srv/Query {question}"
         )
 
-    def _stop(self) -> None:
+    def _stop(self, for_good: bool = False) -> None:
         for port in self._ports.values():
             port.close()
-        worker, self._worker = self._worker, None
+        worker, self._worker = self._worker, None  # which ends all answers in the making
+        if for_good and self._pipeline is not None:
+            self._pipeline.dialogue.close()  # a description in the making would hold the end up
         if worker is not None:
             worker.close()
 
     def _free(self) -> None:
-        if self._answering is not None:
-            self._answering.destroy()
-            self._answering = None
+        if self._steering is not None:
+            self._steering.destroy()
+            self._steering = None
         for port in self._ports.values():
             port.destroy()
         self._ports, self._seen, self._frames = {}, {}, {}
