@@ -397,17 +397,21 @@ def test_chat_answers_what_it_cannot_do_and_goes_on(clip, flags, monkeypatch, ca
     assert "has had its 1 turns" in out
 
 
-def test_chat_ends_at_ctrl_c(clip, flags, monkeypatch, capsys):
+def test_ctrl_c_at_the_prompt_drops_the_line_and_ctrl_d_ends_the_chat(clip, flags, monkeypatch, capsys, tmp_path):
     class Terminal:
         def isatty(self):
             return True
 
-    def interrupted(prompt):
-        raise KeyboardInterrupt
+    keys = iter([KeyboardInterrupt, EOFError])
 
+    def interrupted(prompt):
+        raise next(keys)
+
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.setattr("sys.stdin", Terminal())
     monkeypatch.setattr("builtins.input", interrupted)
     assert main(["chat", clip, *flags]) == 0
+    assert "Ctrl-D or /quit leaves" in capsys.readouterr().out
 
 
 def test_prompts_reach_the_model_and_the_report(clip, flags, tmp_path):

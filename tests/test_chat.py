@@ -1,0 +1,208 @@
+"""`tvau chat` at a real pseudo-terminal, as a process of its own: history, words as they come, Ctrl-C, the evidence frame."""
+
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+
+import cv2
+import numpy as np
+import pytest
+
+pty = pytest.importorskip("pty", reason="no pseudo-terminals on this system")
+pytest.importorskip("readline", reason="no line editing on this system")
+
+from tvau_runtime.cli import main
+from tvau_runtime.commands.prompt import Teller, interruptible
+
+PATIENCE_S = 60.0
+FPS, FRAMES, SIZE = 8, 48, (96, 128)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    """6 s of a square that crosses the picture."""
+    path = tmp_path_factory.mktemp("clips") / "square.mp4"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), FPS, SIZE[::-1])
+    for i in range(FRAMES):
+        image = np.full((*SIZE, 3), 90, np.uint8)
+        image[40:60, 2 * i : 2 * i + 20] = (30, 30, 220)
+        writer.write(image)
+    writer.release()
+    return str(path)
+
+
+class Terminal:
+    """A terminal with `tvau chat` in it."""
+
+    def __init__(self, words, home):
+        self._controller, terminal = pty.openpty()
+        environment = dict(os.environ, TERM="xterm-256color", XDG_STATE_HOME=str(home), PYTHONUNBUFFERED="1")
+        for name in ("TERM_PROGRAM", "LC_TERMINAL", "NO_COLOR"):
+            environment.pop(name, None)
+        environment["TERMINAL"] = os.ttyname(terminal)
+        # Whoever begins a session and opens a terminal has it as its own, and gets its signals.
+        opened = ["sh", "-c", 'exec "$0" "$@" <"$TERMINAL" >"$TERMINAL" 2>&1']
+        command = [*opened, sys.executable, "-m", "tvau_runtime", "chat", *words]
+        self.process = subprocess.Popen(command, env=environment, start_new_session=True)
+        self._terminal = terminal
+        self.seen = ""
+
+    def read(self, until, since=0):
+        """Waits for a pattern; answers the terminal queries that come."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not (found := re.search(until, self.seen[since:], re.DOTALL)):
+            ready, _, _ = select.select([self._controller], [], [], max(0.0, deadline - time.monotonic()))
+            assert ready, f"{until!r} did not come: {self.seen[-2000:]!r}"
+            data = os.read(self._controller, 65536)
+            if b"\033[c" in data:
+                os.write(self._controller, b"\033[?62;22c")  # no pictures but blocks
+            self.seen += data.decode("utf-8", "replace")
+        return found
+
+    def type(self, text, until, ended="\n"):
+        """Types a line, and waits for a pattern behind it."""
+        since = len(self.seen)
+        os.write(self._controller, (text + ended).encode())
+        return self.read(until, since)
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        os.close(self._controller)
+        os.close(self._terminal)
+
+
+@pytest.fixture
+def chat(clip, tiny, tmp_path):
+    opened = []
+
+    def start(*words):
+        opened.append(Terminal([clip, "--model", str(tiny), "--threads", "1", *words], tmp_path))
+        return opened[-1]
+
+    yield start
+    for terminal in opened:
+        terminal.close()
+
+
+PROMPT = r"> $"
+
+
+def test_a_chat_in_a_terminal(chat, tmp_path):
+    """One start for all of it, since a start takes seconds."""
+    terminal = chat("--max-new-tokens", "4000", "--max-turns", "1000", "--from", "1", "--to", "0:05")
+    terminal.read(PROMPT)
+    assert "▀" in terminal.seen, "the evidence frame"
+    first = re.search(r"About (\S+) to (\S+), score", terminal.seen)
+    assert first is not None
+    assert (first[1], first[2]) >= ("0:01.0", "0:04.0")
+    assert first[2] <= "0:05.0"
+    terminal.type("What is it?", r"What is it\?\r\n.*\S")
+    terminal.type("", r"\(stopped; the dialogue goes on as if this had not been asked\)\r\n> $", ended="\x03")
+    terminal.type("no such line", r"no such line$", ended="")
+    terminal.type("", r"leaves\)\r\n> $", ended="\x03")
+    terminal.type("/stretch 2 4", r"About 0:02\.\d to 0:0[34]\.\d, score [^\n]*\n.*> $")
+    terminal.type("/stretch 2", r"/stretch wants 2 times")
+    terminal.type("/at 0", r"the video goes from 1 to")
+    terminal.type("", r"\r\n", ended="\x04")
+    assert terminal.process.wait(PATIENCE_S) == 0
+    history = tmp_path / "tvau" / "chat_history"
+    kept = history.read_text().splitlines()
+    assert [line for line in kept if not line.startswith("_HiStOrY")] == [
+        "What is it?",
+        "/stretch 2 4",
+        "/stretch 2",
+        "/at 0",
+    ]
+    assert history.stat().st_mode & 0o077 == 0
+    again = chat("--no-picture", "--max-new-tokens", "2")
+    again.read(PROMPT)
+    assert "▀" not in again.seen
+    again.type("\033[A", r"goes from 0 to|About 0:0")  # the last line of the run before
+    assert again.type("What is it?", r"> $")
+    assert "p(yes)" in again.seen
+
+
+def talk(monkeypatch, capsys, lines, *argv):
+    import io
+
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(lines)))
+    assert main(["chat", *argv]) == 0
+    return capsys.readouterr().out
+
+
+def test_each_evidence_has_a_dialogue_that_goes_on(clip, tiny, monkeypatch, capsys):
+    flags = ["--model", str(tiny), "--threads", "1", "--max-new-tokens", "2", "--max-turns", "2"]
+    out = talk(
+        monkeypatch,
+        capsys,
+        [
+            "What is it?",
+            "/stretch 0 2",
+            "And this?",
+            "/best",
+            "And then?",
+            "More?",
+            "/new",
+            "Again?",
+            "/stretch 0 2",
+            "So?",
+        ],
+        clip,
+        *flags,
+    )
+    assert out.count("p(yes)") == 3, "evidence with the first question of each dialogue"
+    assert out.count("; the dialogue goes on.") == 2
+    assert out.count("has had its 2 turns") == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "text"),
+    [
+        (("--from", "3", "--to", "2"), "a stretch goes from a time to a later one, got 3 s to 2 s"),
+        (("--from", "100"), "there are not two frame pairs to ask about"),
+        (("--from", "2", "--to", "2.2"), "there are not two frame pairs to ask about"),
+    ],
+)
+def test_a_stretch_that_is_none_is_told_in_one_line(clip, tiny, capsys, flags, text):
+    assert main(["chat", clip, "--model", str(tiny), *flags]) == 2
+    told = capsys.readouterr().err.strip().splitlines()
+    assert len(told) == 1
+    assert text in told[0]
+
+
+def test_a_short_stretch_is_less_than_a_window_and_can_be_asked_about(clip, tiny, monkeypatch, capsys):
+    flags = ["--model", str(tiny), "--max-new-tokens", "2", "--from", "2", "--to", "3.4"]
+    out = talk(monkeypatch, capsys, ["What is it?", "/at 3", "/best"], clip, *flags)
+    assert out.count("About 0:02.") == 3
+    assert "p(yes)" in out
+
+
+def test_ctrl_c_is_noted_once_and_insists_the_second_time():
+    before = signal.getsignal(signal.SIGINT)
+    with interruptible() as pressed:
+        assert not pressed()
+        signal.raise_signal(signal.SIGINT)
+        assert pressed()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_an_answer_in_a_terminal_grows_and_is_said_anew_where_it_changes(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    teller = Teller()
+    for text in ("a", "a red", "a red car", "it stays", "it stays here"):
+        teller.tell(text)
+    teller.end("it stays here")
+    assert capsys.readouterr().out == "a red car\n  said anew, by the evidence:\nit stays here\n"
+    monkeypatch.setattr("sys.stdout.isatty", lambda: False)
+    teller = Teller()
+    teller.tell("a re")
+    teller.end("a red car")
+    assert capsys.readouterr().out == "a red car\n"
