@@ -1,8 +1,7 @@
-"""How soon an answer begins, and how fast it goes on: our engines, recomputation, and plain transformers.
+"""How fast an answer goes on: our engines and plain transformers. How soon it begins is `dialogue`'s.
 
-Until the first token: of a first question, cold and with its window read ahead; and of later questions of the same dialogue,
-against reading evidence, history and question anew. After it: tokens per second of `generate` of transformers, and of our
-engines, on the same merged weights and prompt embeddings; all must say the same. The evidence is a window of the built-in scene.
+Tokens per second behind the first, of `generate` of transformers and of our engines, on the same merged weights and prompt
+embeddings; all must say the same. The evidence is a window of the built-in scene.
 """
 
 from __future__ import annotations
@@ -16,26 +15,21 @@ from typing import Any
 import numpy as np
 from common import DEMO, Skipped, command, export_of, prepare, ratio, table, timed
 
-from tvau_runtime import DialogueConfig, EngineConfig, Pipeline, VideoReader, Window, chat
+from tvau_runtime import EngineConfig, Pipeline, VideoReader, Window, chat
 from tvau_runtime.backends import find_model, open_backend
 from tvau_runtime.backends.base import Backend
-from tvau_runtime.dialogue import DialogueEngine
-from tvau_runtime.generation import Context
 from tvau_runtime.manifest import Manifest
 
-__all__ = ["run"]
+__all__ = ["demo_window", "prompt", "run"]
 
 ROUNDS, QUICK_ROUNDS = 20, 3
 TOKENS, QUICK_TOKENS = 48, 8
 """Length of the answers whose speed is measured."""
-FOLLOW_UPS = (2, 5)
-"""Turns whose first token is timed."""
-WARM_UP = 2
-FIRST, LATER = chat.QUESTION_ANOMALY, chat.QUESTION_TARGET
+QUESTION = chat.QUESTION_TARGET
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    """Milliseconds until the first token, and tokens per second behind it, by engine. Raises `Skipped`."""
+    """Tokens per second behind the first, by engine. Raises `Skipped`."""
     prepare(options)
     tokens = QUICK_TOKENS if options.quick else TOKENS
     rounds = options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS)
@@ -48,23 +42,17 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         for name, at in (("torch", options.model), ("onnxruntime", graphs[height, width]))
     }
     window = demo_window(engines["torch"])
-    begins = {name: first_tokens(engine, window, options, rounds) for name, engine in engines.items()}
     goes_on = speed(options, engines, window, rounds, tokens)
-    for name, rows in begins.items():
-        columns = ["", "ms", "x cold", "x recomputed"]
-        table(f"until the first token, {engines[name].device}", columns, list(rows.values()))
-    table(f"{tokens} tokens behind it", ["", "tokens/s", "x transformers", "same tokens"], list(goes_on.values()))
+    table(
+        f"{tokens} tokens behind the first", ["", "tokens/s", "x transformers", "same tokens"], list(goes_on.values())
+    )
     for engine in engines.values():
         engine.close()
-    first = {
-        name: {what: dict(zip(("ms", "x_cold", "x_recomputed"), row[1:], strict=True)) for what, row in rows.items()}
-        for name, rows in begins.items()
-    }
     decoding = {
         what: dict(zip(("tokens_per_s", "x_transformers", "same_tokens"), row[1:], strict=True))
         for what, row in goes_on.items()
     }
-    return {"rounds": rounds, "tokens": tokens, "first_token": first, "decoding": decoding}
+    return {"rounds": rounds, "tokens": tokens, "decoding": decoding}
 
 
 def demo_window(backend: Backend) -> Window:
@@ -72,35 +60,6 @@ def demo_window(backend: Backend) -> Window:
     pipeline = Pipeline(backend)
     with VideoReader(DEMO) as video:
         return next(u.window for frame in video for u in pipeline.push(frame) if u.window is not None)
-
-
-def first_tokens(engine: Backend, window: Window, options: argparse.Namespace, rounds: int) -> dict[str, list[Any]]:
-    """Rows: what, milliseconds, times a cold question, and times the same recomputed where that is something else."""
-    short = DialogueConfig(max_new_tokens=1, max_sessions=10000)
-    cold, ahead = (DialogueEngine(engine, short, lambda *_: window) for _ in range(2))
-    ahead.prefill(window)
-    rows, columns = engine.spec.grid
-    pixels = np.zeros((1, rows * columns, engine.spec.patch_dim), np.float32)
-    calls: dict[str, Callable[[], object]] = {
-        "cold": lambda: cold.ask(FIRST),
-        "read ahead": lambda: ahead.ask(FIRST),
-        "(reading ahead)": lambda: (cold.prefill(window), cold.forget()),
-        "(a frame pair)": lambda: engine.encode(pixels),
-    }
-    for turn in FOLLOW_UPS:
-        dialogue = DialogueEngine(engine, DialogueConfig(max_sessions=10000), lambda *_: window)
-        begun = [_begin(dialogue, turn - 1) for _ in range(rounds + WARM_UP)]
-        history = begun[0][1]
-        dialogue.config = short
-        calls[f"turn {turn}"] = lambda dialogue=dialogue, begun=begun: dialogue.ask(LATER, session=begun.pop()[0])
-        calls[f"turn {turn}, recomputed"] = lambda history=history: Context(engine, *prompt(engine, window, history))
-    spent = timed(calls, options, rounds, WARM_UP)
-    found = {}
-    for name, values in spent.items():
-        again = spent.get(f"{name}, recomputed")
-        against = ratio(values, again) if again else "-"
-        found[name] = [name, statistics.median(values), ratio(values, spent["cold"]), against]
-    return found
 
 
 def speed(
@@ -113,7 +72,7 @@ def speed(
 
     plain: Any = checkpoint.load(find_model(options.model))[0].backbone.model
     plain.generation_config.eos_token_id = None  # all go on to the same length
-    embeddings, positions = prompt(engines["torch"], window, chat.question_text(LATER, first=True))
+    embeddings, positions = prompt(engines["torch"], window, chat.question_text(QUESTION, first=True))
     given = {
         "inputs_embeds": torch.from_numpy(embeddings)[None],
         "position_ids": torch.from_numpy(positions)[:, None],
@@ -171,18 +130,6 @@ def prompt(engine: Backend, window: Window, text: str) -> tuple[np.ndarray, np.n
         tokens_per_second=engine.spec.tokens_per_second,
     )
     return embeddings, positions
-
-
-def _begin(dialogue: DialogueEngine, turns: int) -> tuple[str, str]:
-    """A session that has had so many turns, and all that was said with one more question."""
-    session, said = "", ""
-    for turn in range(turns + 1):
-        question = FIRST if not turn else LATER
-        said += ("" if not turn else chat.ANSWER_END) + chat.question_text(question, first=not turn)
-        if turn < turns:
-            answer = dialogue.ask(question, session=session)
-            session, said = answer.session, said + answer.text
-    return session, said
 
 
 if __name__ == "__main__":
