@@ -1,6 +1,7 @@
 """Events put into words beside the stream, on the real engine with random weights: when, how often, and never at its cost."""
 
 import dataclasses
+import itertools
 import threading
 
 import pytest
@@ -216,3 +217,89 @@ def test_of_too_many_events_that_wait_the_earliest_go_without_words():
     assert describer.dropped == 4
     assert len(told) == MAX_WAITING
     assert {e.id for e in told} >= {f"e-{n}" for n in range(5, MAX_WAITING + 4)}
+
+
+# --- never at the cost of others ---
+
+
+def logged(monkeypatch, backend):
+    """What the model is used for, in order: "pair" for frames, "words" by the describing thread, else "answer"."""
+    order, encode, decode = [], backend.encode, backend.decode
+    hooks = {}
+
+    def note(what):
+        order.append(what)
+        hooks.get((what, order.count(what)), lambda: None)()
+
+    def encoding(pixels):
+        note("pair")
+        return encode(pixels)
+
+    def decoding(*args):
+        note("words" if threading.current_thread().name == "tvau-describe" else "answer")
+        return decode(*args)
+
+    monkeypatch.setattr(backend, "encode", encoding)
+    monkeypatch.setattr(backend, "decode", decoding)
+    return order, hooks
+
+
+def test_frames_that_wait_go_before_every_pass_of_a_description(backend, monkeypatch):
+    pipeline = pipeline_of(backend, ALWAYS, describe=True, queue_size=50)
+    order, hooks = logged(monkeypatch, backend)
+    all_here = threading.Event()
+    with StreamWorker(pipeline, lambda _: None) as worker:
+        hooks["pair", 1] = lambda: all_here.wait(PATIENCE_S)
+        hooks["words", 3] = lambda: [worker.submit(frame(k)) for k in range(16, 20)]
+        for k in range(16):
+            worker.submit(frame(k))
+        all_here.set()
+        assert worker.drain(PATIENCE_S)
+        assert worker.described + worker.undescribed <= 1
+    assert order[:13] == ["pair"] * 8 + ["words"] * 3 + ["pair"] * 2
+    assert set(order[13:]) == {"words"}
+
+
+def test_a_stream_that_leaves_no_time_costs_the_description_and_is_counted(backend, monkeypatch):
+    monkeypatch.setattr("tvau_runtime.dialogue.PATIENCE_S", 0.1)
+    pipeline = pipeline_of(backend, ALWAYS, describe=True, queue_size=50)
+    order, hooks = logged(monkeypatch, backend)
+    all_here = threading.Event()
+    got = []
+    with StreamWorker(pipeline, got.append) as worker:
+        hooks["pair", 1] = lambda: all_here.wait(PATIENCE_S)
+        hooks["pair", 6] = lambda: wait_for(lambda: worker.undescribed)
+        for k in range(16):
+            worker.submit(frame(k))
+        all_here.set()
+        assert worker.drain(PATIENCE_S)
+        assert (worker.described, worker.undescribed) == (0, 1)
+    assert order == ["pair"] * 8
+    assert len(steps_of(got)) == 8
+
+
+def test_a_question_is_answered_in_the_middle_of_a_description_which_goes_on_unharmed(backend, monkeypatch):
+    pipeline = pipeline_of(backend)
+    for k in range(8):
+        pipeline.push(frame(k))
+    window = pipeline.window()
+    undisturbed, alone = pipeline.dialogue.describe(window), pipeline.ask("What is it?").text
+    order, hooks = logged(monkeypatch, backend)
+    answers, described = [], []
+    asking = threading.Thread(target=lambda: answers.append(pipeline.ask("What is it?").text))
+
+    def ask():
+        asking.start()
+        wait_for(lambda: pipeline.dialogue._floor.waited_for)
+
+    hooks["words", 3] = ask
+    describing = threading.Thread(
+        target=lambda: described.append(pipeline.dialogue.describe(window)), name="tvau-describe"
+    )
+    describing.start()
+    describing.join(PATIENCE_S)
+    asking.join(PATIENCE_S)
+    assert (answers, described) == ([alone], [undisturbed])
+    runs = [what for what, _ in itertools.groupby(order)]
+    assert runs == ["words", "answer", "words"]
+    assert order.index("answer") == 3

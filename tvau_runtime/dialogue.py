@@ -39,6 +39,8 @@ MOST_ANEW = 3
 """How often an answer is said anew, at most."""
 LOOK_S = 0.05
 """How often it is looked, while frames go first, whether the answer is still wanted."""
+PATIENCE_S = 5.0
+"""How long an event's description waits, before each pass, for a moment without frames."""
 
 
 @dataclass
@@ -49,6 +51,8 @@ class _Listener:
     should_stop: Callable[[], bool] = lambda: False
     told: str = ""
     """The answer so far."""
+    unhurried: bool = False
+    """Whether frames and questions that wait go first, however long that takes."""
 
 
 class DialogueEngine:
@@ -142,9 +146,13 @@ class DialogueEngine:
         track: where the target was, as far as is known; else that is read off the window's heat maps.
         Asks the paper's questions in its order: whether, what, how it moves. Both may be empty where the model says
         nothing. Leaves no session behind.
+
+        Nobody waits for it: before every pass of the model, frames and questions that wait go first. Raises `TimeoutError`
+        where frames leave no time for a pass within `PATIENCE_S`.
         """
         said = []
-        with self._speaking(_Listener()):
+        with self._speaking(_Listener(unhurried=True)):
+            self._rest(0.0)
             context = self._read_evidence(window)
             logits, evidence = self._begin(context, window, track)
             for question in (chat.QUESTION_ANOMALY, chat.QUESTION_TARGET, chat.QUESTION_TRAJECTORY):
@@ -194,6 +202,9 @@ class DialogueEngine:
 
     def _rest(self, spent_s: float) -> None:
         """Between two passes: lets frames that wait go first, and ends the answer where it is not wanted any more."""
+        if self._listener.unhurried:
+            self._wait_for_quiet()
+            return
         rest_until = time.monotonic() + spent_s * (1 / self.config.share - 1)
         while True:
             self._check_open()
@@ -204,6 +215,20 @@ class DialogueEngine:
             rest_s = rest_until - time.monotonic()
             if self.give_way is None or rest_s <= 0 or self.give_way(min(rest_s, LOOK_S)):
                 return
+
+    def _wait_for_quiet(self) -> None:
+        """Waits until no frame waits and no question does. Raises `TimeoutError` where that takes too long because of frames."""
+        listener, give_up = self._listener, time.monotonic() + PATIENCE_S
+        while True:
+            self._check_open()
+            quiet = self.give_way is None or self.give_way(LOOK_S)
+            if self._floor.waited_for:
+                self._floor.step_aside()
+                self._listener, give_up = listener, time.monotonic() + PATIENCE_S
+            elif quiet:
+                return
+            elif time.monotonic() > give_up:
+                raise TimeoutError(f"for {PATIENCE_S:g} s the stream left no time for it")
 
     def _check_open(self) -> None:
         if self._closed.is_set():

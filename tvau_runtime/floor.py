@@ -34,6 +34,22 @@ class Floor:
         most_waiting: where so many wait already, it is not waited for (None: it always is). gone: asked ten times a second
         meanwhile; once it is true, it is no longer waited for. Raises `QueryError` in both cases.
         """
+        self._take(most_waiting, gone)
+        try:
+            yield
+        finally:
+            self._leave()
+
+    def step_aside(self) -> None:
+        """Lets all who wait have the floor first; called by the one who has it, who has it again afterwards."""
+        self._leave()
+        self._take(None, lambda: False)
+
+    @property
+    def waited_for(self) -> bool:
+        return bool(self._queue)
+
+    def _take(self, most_waiting: int | None, gone: Callable[[], bool]) -> None:
         ticket = object()
         with self._changed:
             waiting = len(self._queue)
@@ -52,10 +68,6 @@ class Floor:
             finally:
                 self._queue.remove(ticket)
                 self._changed.notify_all()
-        try:
-            yield
-        finally:
-            self._leave()
 
     @contextmanager
     def if_free(self) -> Iterator[bool]:
