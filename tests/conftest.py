@@ -148,3 +148,9 @@ def recorder(backend, monkeypatch):
     from dialogue_tools import Recorder
 
     return Recorder(backend, monkeypatch)
+
+
+@pytest.fixture
+def changed(copies, tmp_path):
+    """A copy that a test may damage."""
+    return lambda layout: shutil.copytree(copies(layout), tmp_path / layout)

@@ -15,12 +15,6 @@ from tvau_training.data.writers import LAYOUTS
 LAYOUT_NAMES = sorted(LAYOUTS)
 
 
-@pytest.fixture
-def changed(copies, tmp_path):
-    """A copy that a test may damage."""
-    return lambda layout: shutil.copytree(copies(layout), tmp_path / layout)
-
-
 def report_of(folder, *flags, tmp_path, name="auto"):
     """Exit code and report of a run of check.py."""
     path = tmp_path / "report.json"
