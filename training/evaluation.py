@@ -43,7 +43,7 @@ SMOOTHING_S = 0.5
 
 
 @dataclass(frozen=True, eq=False)
-class Watched:
+class _Watched:
     """What is known of a clip after it was watched, of the n frames that could be read and have a label.
 
     frames: int [n], numbers. labels: bool [n]. nearest, latest: float [n], the heat map's peak in the pair of frames nearest in
@@ -70,7 +70,7 @@ def evaluate_clips(
     regions that take the place of those made from the masks. Raises `ConfigError` and what reading raises.
     """
     _settle(out, facts)
-    watched: list[Watched] = []
+    watched: list[_Watched] = []
     left_out: list[str] = []
     for clip in tqdm(clips, desc="clips", unit="clip", dynamic_ncols=True):
         if clip.truth is None:
@@ -130,7 +130,7 @@ def _save(path: Path, rows: Sequence[Sequence[float]] | np.ndarray) -> None:
         draft.write_text("".join(",".join(f"{value:.9g}" for value in row) + "\n" for row in rows), encoding="utf-8")
 
 
-def _gather(clip: Clip, out: Path, tracks: Path | None, left_out: list[str]) -> Watched:
+def _gather(clip: Clip, out: Path, tracks: Path | None, left_out: list[str]) -> _Watched:
     """Reads a clip's files, and notes what does not fit together."""
     scores = read_rows(out / "scores" / f"{clip.name}.txt", 3)
     frames = scores[:, 0].astype(int)
@@ -151,7 +151,7 @@ def _gather(clip: Clip, out: Path, tracks: Path | None, left_out: list[str]) -> 
     elif not mine.is_file():
         left_out.append(f"{clip.name}: no masks, not counted in RBDC and TBDC")
     regions = read_regions(mine) if mine.is_file() else np.zeros((0, 6)) if tracks is not None else None
-    return Watched(
+    return _Watched(
         frames,
         labels[frames],
         scores[scored, 1],
@@ -162,7 +162,7 @@ def _gather(clip: Clip, out: Path, tracks: Path | None, left_out: list[str]) -> 
     )
 
 
-def _figures(watched: list[Watched]) -> dict[str, Any]:
+def _figures(watched: list[_Watched]) -> dict[str, Any]:
     labels = [each.labels for each in watched]
     plain = frame_scores(labels, [each.nearest for each in watched])
     causal = frame_scores(labels, [_causal(each.latest, each.fps) for each in watched])
