@@ -13,7 +13,6 @@ pytest.importorskip("scipy", reason="the annotation pipeline is not installed")
 
 from tvau_runtime.chat import QUESTION_ANOMALY, QUESTION_ENVIRONMENT, QUESTION_TARGET, QUESTION_TRAJECTORY
 from tvau_runtime.errors import FrameError
-from tvau_runtime.grounding import contradicts
 from tvau_training.annotate.annotator import PATCH, Request, fit_image
 from tvau_training.annotate.dialogues import Scene, anomaly_turns, describe, narration_turns, way
 from tvau_training.annotate.observations import Claim, Observation, consensus, iou, likeness
@@ -407,7 +406,6 @@ def test_a_way_with_a_turn_begins_and_ends_where_it_does():
     (timeline,) = link([seen(t, 40 + 12 * min(t, 20), 40 + 8 * max(t - 20, 0), size=16) for t in range(41)])
     told = way(timeline, SIZE, 0, 99)
     assert told == "from the top left to the top right, then to the bottom right"
-    assert not contradicts(told, ((0, 0), (2, 2))) and contradicts(told, ((0, 0), (0, 2)))
 
 
 def test_words_for_things_and_for_people():

@@ -22,7 +22,19 @@ import numpy as np
 from .errors import FrameError
 from .types import AnomalyEvent
 
-__all__ = ["EventCard", "Report", "clock", "facts_panel", "jpeg", "page", "place", "render", "span_text", "thin"]
+__all__ = [
+    "EventCard",
+    "Report",
+    "clock",
+    "facts_panel",
+    "jpeg",
+    "page",
+    "place",
+    "render",
+    "span_text",
+    "style_sheet",
+    "thin",
+]
 
 ASSETS = Path(__file__).resolve().parent / "assets"
 MAX_POINTS = 500
@@ -96,10 +108,14 @@ def place(center: tuple[float, float], frame_size: tuple[int, int]) -> str:
     return {"": "centre", "upper": "top", "lower": "bottom"}.get(words, words)
 
 
+def style_sheet() -> str:
+    """The look of our pages, as CSS."""
+    return (ASSETS / "report.css").read_text(encoding="utf-8")
+
+
 def page(template: str, **parts: str) -> str:
     """A page of our own look: a template of `assets` with these parts of HTML in it."""
-    style = (ASSETS / "report.css").read_text(encoding="utf-8")
-    return Template((ASSETS / template).read_text(encoding="utf-8")).substitute(style=style, **parts)
+    return Template((ASSETS / template).read_text(encoding="utf-8")).substitute(style=style_sheet(), **parts)
 
 
 def render(report: Report) -> str:

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from tvau_runtime.overlay import BOX_COLOR, shrink
-from tvau_runtime.report import TEMPLATE, clock, jpeg
+from tvau_runtime.report import clock, jpeg, style_sheet
 from tvau_training.data import Clip
 
 from .dialogues import describe, way
@@ -89,7 +89,6 @@ def _color(number: int, abnormal: bool) -> tuple[int, int, int]:
 
 def render(source: str, sheets: Sequence[Sheet], facts: Mapping[str, Mapping[str, str]], settings: Settings) -> str:
     """The page as HTML text. facts: tables of what there is to know of the whole run, by title."""
-    style = TEMPLATE.read_text(encoding="utf-8").split("<style>")[1].split("</style>")[0]
     headline = f"{len(sheets)} clip{'' if len(sheets) == 1 else 's'} to review"
     tables = "".join(
         f'<div class="panel"><h3>{escape(title)}</h3>{_list(rows.items())}</div>' for title, rows in facts.items()
@@ -98,7 +97,7 @@ def render(source: str, sheets: Sequence[Sheet], facts: Mapping[str, Mapping[str
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(headline)} - {escape(source)}</title>\n<style>{style}</style>\n</head>\n<body>\n<main>\n"
+        f"<title>{escape(headline)} - {escape(source)}</title>\n<style>{style_sheet()}</style>\n</head>\n<body>\n<main>\n"
         f'<header><h1>{escape(headline)}</h1><p class="soft">{escape(source)}, drawn at random. White: the data set\'s mask. '
         "Red: abnormal; other colours: the other targets, by number.</p></header>\n"
         f'<section><h2>Clips</h2>{cards}</section>\n<section><h2>About this run</h2><div class="facts">{tables}</div></section>\n'
