@@ -65,6 +65,9 @@ class _Frames(data.FrameSource):
     def size(self) -> tuple[int, int]:
         return self.clip.frames.shape[1], self.clip.frames.shape[2]
 
+    def place(self, index: int) -> str:
+        return f"{self.path} frame {index}"
+
     def read(self, start: int = 0, camera: str = "camera") -> Iterator[tuple[int, Frame]]:
         for index in range(start, self.length):
             yield index, Frame(self.clip.frames[index], round(index / self.fps * 1e9), camera)

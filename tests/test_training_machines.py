@@ -106,9 +106,9 @@ def test_pieces_of_a_step_are_averaged(recipe_file, tmp_path):
     with train.Stop(say=False) as stop:
         (pieces,) = run._steps("ahd", stage, stage, settings, 0, stop)
     assert [len(batch.pixels) for _, batch in pieces] == [2, 2]
-    means = [0.0] * len(free)
+    means = [torch.zeros_like(p) for p in free]
     for seen, batch in pieces:
-        loss = sum(stage.losses(seen, batch).values())
+        loss = torch.stack(list(stage.losses(seen, batch).values())).sum()
         means = [m + g / 2 for m, g in zip(means, torch.autograd.grad(loss, free), strict=True)]
     norm = torch.stack([m.norm() for m in means]).norm()
     train._step(stage, pieces, torch.optim.SGD(free, lr=0.0), free, 0.0)
@@ -134,9 +134,11 @@ def test_in_bfloat16_the_backbone_alone_computes(recipe_file, tmp_path):
                 assert seen[0].dtype == (torch.bfloat16 if bf16 else torch.float32)
                 assert seen[1].dtype == torch.float32, "heat maps are not rounded"
             terms = stage(batch, seen)
-            sum(terms.values()).backward()
+            torch.stack([value.float() for value in terms.values()]).sum().backward()
             losses[bf16, name] = [float(value.detach()) for value in terms.values()]
-            assert all(p.grad.dtype == torch.float32 for p in stage.parameters() if p.requires_grad)
+            assert all(
+                p.grad is not None and p.grad.dtype == torch.float32 for p in stage.parameters() if p.requires_grad
+            )
             run._build()  # without what the stage has added
     for name in ("backbone", "language", "ahd", "rae"):
         assert losses[True, name] == pytest.approx(losses[False, name], rel=0.05)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from typing import Any
 
 import pytest
 
@@ -81,7 +82,7 @@ def given(tmp_path_factory, tokenizer_file):
         text_kv_heads=2, text_mlp=56, vocabulary=320, window_size=56,
     )  # fmt: skip
     torch.manual_seed(3)
-    config = new_backbone(size, tokenizer_file).config
+    config: Any = new_backbone(size, tokenizer_file).config
     config.tie_word_embeddings = config.text_config.tie_word_embeddings = False
     with checkpoint.quiet():
         transformers.Qwen2_5_VLForConditionalGeneration(config).save_pretrained(folder)
