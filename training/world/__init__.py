@@ -16,23 +16,30 @@ from .dialogue import (
     normal_dialogue,
     place_of,
 )
-from .render import SPLITS, make_clip
-from .types import ANOMALIES, NORMALITIES, Actor, Clip, Turn
+from .render import make_clip
+from .street.kinds import ANOMALIES, NORMALITIES
+from .types import SPLITS, Actor, Clip, Spell, Turn
+from .versions import WORLDS, anomalies, kinds, normalities
 
 __all__ = [
     "ANOMALIES",
     "NORMALITIES",
     "PLACES",
     "SPLITS",
+    "WORLDS",
     "Actor",
     "Clip",
+    "Spell",
     "Turn",
     "actor_words",
+    "anomalies",
     "anomaly_dialogue",
     "corpus",
     "ground_words",
     "imagined_dialogue",
+    "kinds",
     "make_clip",
     "normal_dialogue",
+    "normalities",
     "place_of",
 ]

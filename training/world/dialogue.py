@@ -14,7 +14,7 @@ from tvau_runtime.chat import QUESTION_ANOMALY, QUESTION_ENVIRONMENT, QUESTION_T
 from tvau_runtime.grounding import PLACES, box_place, way_words
 
 from .palette import COLORS
-from .scene import LIGHTS, SIDES
+from .street.scene import LIGHTS, SIDES
 from .types import Actor, Clip, Turn
 
 __all__ = [
@@ -99,8 +99,7 @@ def actor_words(actor: Actor) -> str:
 def ground_words(clip: Clip) -> tuple[str, str, str]:
     """The words that one look at the bare ground should bring to mind, for each value of `Clip.ground`: what lies there and in
     which light."""
-    side, light = clip.environment.partition(" beside ")[2].split(", ")
-    return tuple(f"{ground} {light}" for ground in (side, "road", "walkway"))  # type: ignore[return-value]
+    return clip.grounds
 
 
 def _pick(rng: np.random.Generator | None, field: str) -> str:

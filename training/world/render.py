@@ -1,6 +1,7 @@
-"""From a seed to a clip: makes a scene and a plan, draws them, and reads the labels off the drawing.
+"""From a seed to a clip: opens a place, has it staged, draws it, and reads the labels off the drawing.
 
-Pictures and masks come from the same strokes on a canvas of twice the size with the actor's id as fourth channel.
+Pictures and masks come from the same strokes on a canvas of twice the size with the actor's id as fourth channel. Knows no
+version of the world.
 """
 
 from __future__ import annotations
@@ -14,25 +15,17 @@ import numpy as np
 
 from tvau_runtime.errors import ConfigError
 
-from .anomalies import add_anomaly
-from .background import dimmed, ground_labels, noise_bank, render_background
-from .camera import NEAREST, Camera
-from .cast import Cast, Plan
+from .camera import NEAREST
 from .dialogue import anomaly_dialogue
-from .figures import Figure, Pen, draw_figure
-from .normal_life import add_normal_life
-from .people import Look, draw_cyclist, draw_person
-from .scene import Scene, random_scene
-from .types import ANOMALIES, Actor, Clip
-from .vehicles import draw_box, draw_vehicle
+from .staging import SCALE, Player, Staging
+from .types import SPLITS, Actor, Clip
+from .versions import version
 
-__all__ = ["SPLITS", "make_clip"]
+__all__ = ["make_clip"]
 
-SPLITS = ("train", "validation", "test", "demo")
-_SCALE = 2
 _MOST_ACTORS = 255
-_LEAST_AREA = 0.004
-"""An anomaly must show at least this part of the image at its best, and at least half of the frames of a short clip."""
+_TURN_RAD = math.radians(50)
+"""A change of way by more than this within a second is a turning point."""
 
 
 def make_clip(
@@ -45,38 +38,53 @@ def make_clip(
     anomalies: Sequence[tuple[str, float]] | None = None,
     split: str = "train",
     aspect: float | None = None,
+    world: str = "street",
 ) -> Clip:
     """Renders a clip that is fully determined by the arguments.
 
     seed: 0 and up; the same seed in another split gives another clip. size: (height, width) in pixels. length: frames.
-    anomaly: whether something abnormal happens; None tosses a coin. anomalies: instead, what happens when, as (one of
-    `ANOMALIES`, time of its middle in s). aspect: width / height of what the camera sees, for clips that are squeezed to
-    `size`; None for square pixels.
+    anomaly: whether something abnormal happens; None tosses a coin. anomalies: instead, what happens when, as (one of the
+    world's kinds, time of its middle in s). aspect: width / height of what the camera sees, for clips that are squeezed to
+    `size`; None for square pixels. world: one of `WORLDS`.
     Raises `ConfigError` for arguments out of range.
     """
-    _check(seed, size, length, rate_hz, anomalies, split, aspect)
+    _check(seed, size, length, rate_hz, split, aspect)
+    here = version(world)
     times = np.arange(length) / rate_hz
     wanted: list[tuple[str, float | None]] = [] if anomalies is None else list(anomalies)
+    known = here.anomalies(split)
+    every = {kind for each in SPLITS for kind in here.anomalies(each)}
+    for kind, _ in wanted:
+        if kind not in every:
+            raise ConfigError(f"there is no anomaly {kind!r}; known: {', '.join(sorted(every))}")
     coin = np.random.default_rng([SPLITS.index(split), seed])
-    toss, kind = bool(coin.random() < 0.5), ANOMALIES[coin.integers(len(ANOMALIES))]
+    toss, kind = bool(coin.random() < 0.5), known[coin.integers(len(known))]
     if anomalies is None and (toss if anomaly is None else anomaly):
         wanted = [(kind, None)]
+    stage = here.open_place(seed, split, size, aspect)
     for attempt in range(100):  # until everything that is wanted finds room and is well in view
-        rng = np.random.default_rng([SPLITS.index(split), seed, attempt])
-        scene = random_scene(rng, size, aspect)
-        plans = _plan(scene, times, rng, wanted)
-        found = [plan.anomaly for plan in plans if plan.anomaly]
-        if len(found) < len(wanted) or not plans:
+        staging = stage(attempt, times, wanted)
+        if staging is None:
             continue
-        if len(plans) > _MOST_ACTORS:
+        if len(staging.players) > _MOST_ACTORS:
             raise ConfigError(
-                f"{len(plans)} actors appear in {times[-1]:.0f} s, at most {_MOST_ACTORS} can; make a shorter clip"
+                f"{len(staging.players)} actors appear in {times[-1]:.0f} s, at most {_MOST_ACTORS} can; make a shorter clip"
             )
-        frames, objects = _render(scene, plans, rng)
-        actors = _label(plans, objects)
-        if _shown_well(actors, len(wanted), objects, long=times[-1] > 6):
+        frames, objects = _render(staging, length)
+        actors = _label(staging, objects, rate_hz)
+        if _shown_well(actors, len(wanted), objects, staging.least_area, long=times[-1] > 6):
             clip = Clip(
-                frames, objects, actors, float(rate_hz), int(seed), split, scene.environment, ground_labels(scene)
+                frames,
+                objects,
+                actors,
+                float(rate_hz),
+                int(seed),
+                split,
+                staging.environment,
+                staging.ground(),
+                world=world,
+                family=staging.family,
+                grounds=staging.grounds,
             )
             return replace(clip, dialogue=tuple(anomaly_dialogue(clip)))
     raise ConfigError(
@@ -85,9 +93,7 @@ def make_clip(
     )
 
 
-def _check(
-    seed: int, size: tuple[int, int], length: int, rate_hz: float, anomalies: object, split: str, aspect: object
-) -> None:
+def _check(seed: int, size: tuple[int, int], length: int, rate_hz: float, split: str, aspect: object) -> None:
     if split not in SPLITS:
         raise ConfigError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
@@ -98,95 +104,89 @@ def _check(
         raise ConfigError(f"a clip needs at least one frame and a rate above 0 Hz, got {length} frames at {rate_hz} Hz")
     if aspect is not None and not 0.25 <= float(aspect) <= 4:  # type: ignore[arg-type]
         raise ConfigError(f"aspect must be between 0.25 and 4, got {aspect}")
-    for kind, _ in anomalies or ():  # type: ignore[attr-defined]
-        if kind not in ANOMALIES:
-            raise ConfigError(f"there is no anomaly {kind!r}; known: {', '.join(ANOMALIES)}")
 
 
-def _plan(
-    scene: Scene, times: np.ndarray, rng: np.random.Generator, anomalies: Sequence[tuple[str, float | None]]
-) -> list[Plan]:
-    cast = Cast(scene, times, rng)
-    for anomaly, when in anomalies:
-        add_anomaly(cast, anomaly, when)
-    add_normal_life(cast)
-    return cast.plans
-
-
-def _figure(scene: Scene, camera: Camera, plan: Plan, ident: int) -> Figure:
-    pen = Pen(camera, plan.course.position, plan.course.heading, ident, scene.light.gain)
-    sun = scene.light.sun
-    if isinstance(plan.look, Look):
-        if plan.kind == "bicycle":
-            return draw_cyclist(pen, plan.look, plan.course.travelled, sun)
-        return draw_person(pen, plan.look, plan.gait, plan.course.travelled, plan.lie, sun)
-    return draw_box(pen, plan.look, sun) if plan.kind == "box" else draw_vehicle(pen, plan.look, sun)
-
-
-def _render(scene: Scene, plans: list[Plan], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """frames uint8 [T, H, W, 3] and objects uint8 [T, H, W]; the n-th plan's id is n + 1."""
-    height, width = scene.camera.height, scene.camera.width
-    place = cv2.cvtColor(render_background(scene, rng), cv2.COLOR_RGB2RGBA)
-    place[..., 3] = 0
-    large = cv2.resize(place, None, fx=_SCALE, fy=_SCALE, interpolation=cv2.INTER_NEAREST)
-    dark = 0.58 if scene.light.sun != (0.0, 0.0) else 0.75
-    shaded = dimmed(large, (dark, dark, dark, 0.0))
-    camera = scene.camera.scaled(_SCALE)
-    figures = [_figure(scene, camera, plan, i + 1) for i, plan in enumerate(plans)]
-    count = len(plans[0].abnormal)
+def _render(staging: Staging, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """frames uint8 [T, H, W, 3] and objects uint8 [T, H, W]; the n-th player's id is n + 1."""
+    height, width = staging.camera.height, staging.camera.width
+    backdrop, film, shapes = staging.draw()
     frames = np.empty((count, height, width, 3), np.uint8)
     objects = np.empty((count, height, width), np.uint8)
-    cuts = rng.integers(0, 65, (count, 4))
-    noise = noise_bank(height, width, scene.light.noise)
-    shadow = np.zeros((height * _SCALE, width * _SCALE), np.uint8)
     for t in range(count):
-        seen = [f for f in figures if f.depth[t] > NEAREST and _in_view(f.bounds[t], large.shape)]
-        canvas = large.copy()
-        if seen:
-            shadow[:] = 0
-            for figure in seen:
-                cv2.fillConvexPoly(shadow, figure.shadow[t], 255)
-            cv2.copyTo(shaded, shadow, canvas)
-        for figure in sorted(seen, key=lambda f: -f.depth[t]):
-            draw_figure(canvas, figure, t)
-        objects[t] = canvas[::_SCALE, ::_SCALE, 3]
-        small = cv2.cvtColor(cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA), cv2.COLOR_RGBA2RGB)
-        y0, x0, y1, x1 = cuts[t]
-        cv2.add(small, noise[y0 : y0 + height, x0 : x0 + width], dst=small)
-        cv2.subtract(small, noise[y1 : y1 + height, x1 : x1 + width], dst=frames[t])
+        seen = [s for s in shapes if s.depth[t] > NEAREST and _in_view(s.bounds[t], height * SCALE, width * SCALE)]
+        canvas = backdrop.canvas(seen, t)
+        for shape in sorted(seen, key=lambda s: -s.depth[t]):
+            backdrop.draw(canvas, shape, t)
+        objects[t] = film.labels(canvas, t)
+        frames[t] = film.expose(canvas, t)
     return frames, objects
 
 
-def _in_view(bounds: np.ndarray, shape: tuple[int, ...]) -> bool:
-    return bool(bounds[2] > 0 and bounds[3] > 0 and bounds[0] < shape[1] and bounds[1] < shape[0])
+def _in_view(bounds: np.ndarray, height: int, width: int) -> bool:
+    return bool(bounds[2] > 0 and bounds[3] > 0 and bounds[0] < width and bounds[1] < height)
 
 
-def _label(plans: list[Plan], objects: np.ndarray) -> tuple[Actor, ...]:
+def _label(staging: Staging, objects: np.ndarray, rate_hz: float) -> tuple[Actor, ...]:
     """The visible actors, with boxes and areas measured on the masks."""
-    count = len(objects)
-    boxes = np.full((len(plans), count, 4), np.nan, np.float32)
-    areas = np.zeros((len(plans), count), np.int64)
+    players, count = staging.players, len(objects)
+    boxes = np.full((len(players), count, 4), np.nan, np.float32)
+    areas = np.zeros((len(players), count), np.int64)
     for t in range(count):
-        for ident, area in enumerate(np.bincount(objects[t].ravel(), minlength=len(plans) + 1)):
+        for ident, area in enumerate(np.bincount(objects[t].ravel(), minlength=len(players) + 1)):
             if ident and area:
                 x, y, w, h = cv2.boundingRect(cv2.inRange(objects[t], ident, ident))  # type: ignore[call-overload]
                 boxes[ident - 1, t] = x, y, x + w, y + h
                 areas[ident - 1, t] = area
     return tuple(
         Actor(
-            i + 1, plan.kind, plan.color, plan.action, plan.anomaly, boxes[i], areas[i], plan.abnormal & (areas[i] > 0)
+            i + 1,
+            player.kind,
+            player.color,
+            player.action,
+            player.anomaly,
+            boxes[i],
+            areas[i],
+            player.abnormal & (areas[i] > 0),
+            player.attributes,
+            player.spells,
+            _track(staging, player),
+            _turns(player.position, rate_hz),
         )
-        for i, plan in enumerate(plans)
+        for i, player in enumerate(players)
         if areas[i].any()
     )
 
 
-def _shown_well(actors: tuple[Actor, ...], wanted: int, objects: np.ndarray, *, long: bool) -> bool:
-    """Whether all anomalies asked for can really be seen."""
+def _track(staging: Staging, player: Player) -> np.ndarray:
+    """[T, 2]: where it stands, in pixels."""
+    ground = np.concatenate([player.position, np.zeros((len(player.position), 1))], axis=-1)
+    return staging.camera.project(ground).astype(np.float32)
+
+
+def _turns(position: np.ndarray, rate_hz: float) -> tuple[int, ...]:
+    """Frames at which the way bends by more than `_TURN_RAD` from one second to the next: of each bend the sharpest."""
+    step = max(1, round(rate_hz / 2))
+    if len(position) < 2 * step + 1:
+        return ()
+    before, after = position[step:-step] - position[: -2 * step], position[2 * step :] - position[step:-step]
+    cross = before[:, 0] * after[:, 1] - before[:, 1] * after[:, 0]
+    bend = np.abs(np.arctan2(cross, (before * after).sum(-1)))
+    bend[np.minimum(np.hypot(*before.T), np.hypot(*after.T)) < 0.15] = 0.0
+    found: list[int] = []
+    while bend.max(initial=0.0) > _TURN_RAD:
+        at = int(bend.argmax())
+        found.append(at + step)
+        bend[max(0, at - 2 * step) : at + 2 * step + 1] = 0.0
+    return tuple(sorted(found))
+
+
+def _shown_well(actors: tuple[Actor, ...], wanted: int, objects: np.ndarray, share: float, *, long: bool) -> bool:
+    """Whether all anomalies asked for can really be seen: at least `share` of the image at their best, and at least half of the
+    frames of a short clip."""
     odd = [actor for actor in actors if actor.anomalous]
     if len(odd) < wanted or not actors:
         return False
-    least = _LEAST_AREA * objects[0].size
+    least = share * objects[0].size
     for actor in odd:
         clear = actor.abnormal_frames & (actor.areas >= least)
         if not clear.any() or (not long and 2 * clear.sum() < len(objects)):

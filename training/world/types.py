@@ -5,31 +5,15 @@ Plain frozen records. Knows nothing about how they are drawn or worded.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
-__all__ = ["ANOMALIES", "NORMALITIES", "Actor", "Clip", "Turn"]
+__all__ = ["SPLITS", "Actor", "Clip", "Spell", "Turn"]
 
-ANOMALIES = (
-    "person running",
-    "person lying on the ground",
-    "car driving on the walkway",
-    "person riding a bicycle on the walkway",
-    "person walking on the road",
-)
-"""The kinds of anomaly, as word prompts."""
-
-NORMALITIES = (
-    "person walking on the walkway",
-    "person standing on the walkway",
-    "car driving on the road",
-    "car parked on the road",
-    "person riding a bicycle on the road",
-    "box on the ground",
-    "empty road",
-)
-"""What normal life is made of, as word prompts."""
+SPLITS = ("train", "validation", "test", "demo", "seen")
+"""A seed gives another clip in each. `seen` holds the kinds of anomaly of `train` in the places of `test`."""
 
 
 @dataclass(frozen=True)
@@ -41,15 +25,27 @@ class Turn:
     field: str
 
 
+@dataclass(frozen=True)
+class Spell:
+    """What an actor does from frame `first` to frame `last`, both inclusive."""
+
+    action: str
+    first: int
+    last: int
+
+
 @dataclass(frozen=True, eq=False)
 class Actor:
     """One thing that appears in a clip.
 
-    id: 1 and up, the value of its pixels in `Clip.objects`. kind: person, car, van, bicycle (with its rider) or box.
-    color: of a person's or rider's top, otherwise of the thing itself. action: what it does and where, in words; of an
-    anomalous actor, what it does while it is abnormal. anomaly: the kind of anomaly, "" for a normal actor.
-    boxes: float32 [T, 4], (x_min, y_min, x_max, y_max) of the visible part in pixels, maximum exclusive, nan where nothing of
-    it is visible. areas: int64 [T], visible pixels. abnormal_frames: bool [T], whether it is being abnormal then.
+    id: 1 and up, the value of its pixels in `Clip.objects`. kind: person, car, box and the like; a bicycle, scooter,
+    skateboard or wheelchair comes with its rider. color: of a person's or rider's top, otherwise of the thing itself.
+    action: what it does and where, in words; of an anomalous actor, what it does while it is abnormal. anomaly: the kind of
+    anomaly, "" for a normal actor. boxes: float32 [T, 4], (x_min, y_min, x_max, y_max) of the visible part in pixels, maximum
+    exclusive, nan where nothing of it is visible. areas: int64 [T], visible pixels. abnormal_frames: bool [T], whether it is
+    being abnormal then. attributes: further words, as of trousers, hair and bag. spells: what it does one after the other, over
+    the whole clip. track: float32 [T, 2], the ground point it stands on in pixels, hidden or not. turns: frames in
+    which it clearly changes its way.
     """
 
     id: int
@@ -60,6 +56,10 @@ class Actor:
     boxes: np.ndarray = field(repr=False)
     areas: np.ndarray = field(repr=False)
     abnormal_frames: np.ndarray = field(repr=False)
+    attributes: Mapping[str, str] = field(default_factory=dict, repr=False)
+    spells: tuple[Spell, ...] = field(default=(), repr=False)
+    track: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.float32), repr=False)
+    turns: tuple[int, ...] = field(default=(), repr=False)
 
     @property
     def anomalous(self) -> bool:
@@ -72,9 +72,10 @@ class Clip:
     """A rendered clip with exact labels.
 
     frames: uint8 [T, H, W, 3], RGB. objects: uint8 [T, H, W], the id of the actor that a pixel shows, 0 for the background.
-    actors: all that are visible in at least one frame. environment: the scene in words.
-    ground: uint8 [H, W], what lies there, behind whoever stands in front: 0 neither, 1 road, 2 walkway.
-    dialogue: the questions of an operator, in their usual order, with the true answers.
+    actors: all that are visible in at least one frame. environment: the scene in words. ground: uint8 [H, W], what lies
+    there, behind whoever stands in front: 0 neither, 1 road, 2 walkway or floor that people may walk on. dialogue: the
+    questions of an operator, in their usual order, with the true answers. world, family: the version of the world and its
+    kind of place. grounds: words for what lies there, for each value of `ground`, in which light.
     """
 
     frames: np.ndarray = field(repr=False)
@@ -86,6 +87,9 @@ class Clip:
     environment: str
     ground: np.ndarray = field(repr=False)
     dialogue: tuple[Turn, ...] = field(default=(), repr=False)
+    world: str = "street"
+    family: str = "street"
+    grounds: tuple[str, str, str] = ("", "road", "walkway")
 
     @property
     def anomalous(self) -> bool:

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .camera import Camera
-from .palette import Color
+from ..camera import Camera
+from ..palette import Color
 
-__all__ = ["Figure", "Part", "Pen", "draw_figure", "facing"]
+__all__ = ["Figure", "Part", "Pen", "facing"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +37,20 @@ class Figure:
     depth: np.ndarray
     bounds: np.ndarray
     shadow: np.ndarray
+
+    def draw(self, canvas: np.ndarray, t: int) -> None:
+        """Draws it as it is in frame `t` into uint8 [H, W, 4]."""
+        for part in self.parts:
+            if part.shown is not None and not part.shown[t]:
+                continue
+            points = part.points[t]
+            if part.thickness is None:
+                cv2.fillPoly(canvas, [points], part.color)
+            elif len(points) == 1:
+                center = (int(points[0, 0]), int(points[0, 1]))
+                cv2.circle(canvas, center, max(1, part.thickness[t] // 2), part.color, -1)
+            else:
+                cv2.polylines(canvas, [points], False, part.color, part.thickness[t])
 
 
 class Pen:
@@ -119,17 +133,3 @@ def facing(pixels: np.ndarray) -> np.ndarray:
     """bool [T]: whether polygons [T, n, 2] (n >= 3) run clockwise on the screen."""
     a, b, c = pixels[:, 0], pixels[:, 1], pixels[:, 2]
     return (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0]) > 0
-
-
-def draw_figure(canvas: np.ndarray, figure: Figure, t: int) -> None:
-    """Draws a figure as it is in frame `t` into uint8 [H, W, 4]."""
-    for part in figure.parts:
-        if part.shown is not None and not part.shown[t]:
-            continue
-        points = part.points[t]
-        if part.thickness is None:
-            cv2.fillPoly(canvas, [points], part.color)
-        elif len(points) == 1:
-            cv2.circle(canvas, (int(points[0, 0]), int(points[0, 1])), max(1, part.thickness[t] // 2), part.color, -1)
-        else:
-            cv2.polylines(canvas, [points], False, part.color, part.thickness[t])

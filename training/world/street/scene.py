@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .camera import NEAREST, Camera, random_camera
+from ..camera import NEAREST, Camera, random_camera
 
 __all__ = ["LIGHTS", "MAP_REACH", "SIDES", "Lane", "Light", "Scene", "random_scene"]
 

@@ -11,7 +11,7 @@ import math
 import cv2
 import numpy as np
 
-from .camera import Camera
+from ..camera import Camera
 from .scene import MAP_REACH, Scene
 
 __all__ = ["dimmed", "ground_labels", "noise_bank", "render_background"]

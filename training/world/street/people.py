@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .camera import PERSON_HEIGHT
+from ..camera import PERSON_HEIGHT
+from ..palette import HAIR, SKIN, TROUSERS, Color, named, shade
 from .figures import Figure, Pen
-from .palette import HAIR, SKIN, TROUSERS, Color, named, shade
 
 __all__ = ["CYCLE_LENGTH", "Look", "draw_cyclist", "draw_person", "random_look"]
 

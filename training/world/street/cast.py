@@ -6,12 +6,13 @@ A new actor whose course would run through another one's is left out. Knows noth
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from .palette import COLORS
+from ..palette import COLORS
+from ..types import Spell
 from .people import Look, random_look
 from .scene import MAP_REACH, Scene
 from .vehicles import SIZES, Body, random_body
@@ -44,6 +45,18 @@ class Plan:
     course: Course
     lie: np.ndarray
     abnormal: np.ndarray
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def position(self) -> np.ndarray:
+        """[T, 2] on the ground."""
+        return self.course.position
+
+    @property
+    def spells(self) -> tuple[Spell, ...]:
+        """What it does, or the times at which it does what is abnormal."""
+        when = np.flatnonzero(np.diff(np.concatenate([[0], self.abnormal | (not self.anomaly), [0]])))
+        return tuple(Spell(self.action, int(first), int(end) - 1) for first, end in zip(when[::2], when[1::2]))
 
 
 def straight(times: np.ndarray, when: float, where: tuple[float, float], heading: float, speed: float) -> Course:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..palette import Color, named, shade
 from .figures import Figure, Pen, facing
-from .palette import Color, named, shade
 
 __all__ = ["SIZES", "Body", "draw_box", "draw_vehicle", "random_body"]
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from .cast import Cast, Course, along_way, straight
-from .types import ANOMALIES
+from .kinds import ANOMALIES
 
 __all__ = ["add_anomaly"]
 

@@ -1,0 +1,119 @@
+"""What a version of the world hands to the renderer: a place, and the parts of those who play in it.
+
+A backdrop gives the empty place as a canvas, with the players' shadows; a film turns a finished canvas into a frame. Knows no
+version of the world.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from .camera import Camera
+from .types import Spell
+
+__all__ = ["SCALE", "Backdrop", "Film", "Player", "Shape", "Staging", "WorldVersion"]
+
+SCALE = 2
+"""The canvas has so many pixels to one of the frame's, in both directions."""
+
+
+class Shape(Protocol):
+    """An actor ready to be drawn. depth: float [T], larger is farther away. bounds: int32 [T, 4], canvas pixels (x_min, y_min,
+    x_max, y_max) that it stays inside."""
+
+    @property
+    def depth(self) -> np.ndarray: ...
+
+    @property
+    def bounds(self) -> np.ndarray: ...
+
+    def draw(self, canvas: np.ndarray, t: int) -> None:
+        """Draws it as it is in frame `t` into uint8 [H, W, 4]: RGB and the actor's id."""
+        ...
+
+
+class Player(Protocol):
+    """An actor's part; see `Actor` for the words. abnormal: bool [T]. position: [T, 2] on the ground."""
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def color(self) -> str: ...
+
+    @property
+    def action(self) -> str: ...
+
+    @property
+    def anomaly(self) -> str: ...
+
+    @property
+    def abnormal(self) -> np.ndarray: ...
+
+    @property
+    def position(self) -> np.ndarray: ...
+
+    @property
+    def attributes(self) -> Mapping[str, str]: ...
+
+    @property
+    def spells(self) -> tuple[Spell, ...]: ...
+
+
+class Backdrop(Protocol):
+    """The empty place on a canvas of `SCALE` times the frame's size."""
+
+    def canvas(self, shapes: Sequence[Shape], t: int) -> np.ndarray:
+        """uint8 [H, W, 4], with the shadows of all that is in view in frame `t` and id 0."""
+        ...
+
+    def draw(self, canvas: np.ndarray, shape: Shape, t: int) -> None:
+        """Draws a shape into the canvas, behind what of the place stands in front of it."""
+        ...
+
+
+class Film(Protocol):
+    """What camera and recorder make of the canvas."""
+
+    def labels(self, canvas: np.ndarray, t: int) -> np.ndarray:
+        """uint8 [h, w]: the id that each pixel of frame `t` shows."""
+        ...
+
+    def expose(self, canvas: np.ndarray, t: int) -> np.ndarray:
+        """uint8 [h, w, 3]: frame `t`."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Staging:
+    """A place with players. draw: gives backdrop, film and the players' shapes, where ids are 1 and up in the players' order.
+    least_area: the part of the image that an anomaly must show at its best. See `Clip` for the words."""
+
+    camera: Camera
+    family: str
+    environment: str
+    grounds: tuple[str, str, str]
+    ground: Callable[[], np.ndarray]
+    players: Sequence[Player]
+    draw: Callable[[], tuple[Backdrop, Film, Sequence[Shape]]]
+    least_area: float
+
+
+@dataclass(frozen=True, eq=False)
+class WorldVersion:
+    """A version of the world. anomalies: the kinds that a split holds, as word prompts. normalities: what normal life is made of.
+    kinds: of things. open_place: (seed, split, size, aspect) to a place, which (attempt, times, wanted anomalies with
+    the time of their middle or None) then fills with players, or finds no room."""
+
+    name: str
+    anomalies: Callable[[str], tuple[str, ...]]
+    normalities: tuple[str, ...]
+    kinds: tuple[str, ...]
+    open_place: Callable[
+        [int, str, tuple[int, int], float | None],
+        Callable[[int, np.ndarray, Sequence[tuple[str, float | None]]], Staging | None],
+    ]

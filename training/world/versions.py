@@ -1,0 +1,39 @@
+"""The versions of the world by name. What a name gives stays as it is, so that figures measured on it stay true."""
+
+from __future__ import annotations
+
+from tvau_runtime.errors import ConfigError
+
+from .staging import WorldVersion
+from .street import STREET
+from .types import SPLITS
+
+__all__ = ["WORLDS", "anomalies", "kinds", "normalities", "version"]
+
+_VERSIONS = {each.name: each for each in (STREET,)}
+WORLDS = tuple(_VERSIONS)
+"""`street`: a road and a walkway in flat colours. `surveillance`: many places as cameras see them."""
+
+
+def version(world: str) -> WorldVersion:
+    """The version of this name. Raises `ConfigError`."""
+    if world not in _VERSIONS:
+        raise ConfigError(f"world must be one of {', '.join(WORLDS)}, got {world!r}")
+    return _VERSIONS[world]
+
+
+def anomalies(world: str = "street", split: str = "train") -> tuple[str, ...]:
+    """The kinds of anomaly that a split of a world holds, as word prompts. Raises `ConfigError`."""
+    if split not in SPLITS:
+        raise ConfigError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
+    return version(world).anomalies(split)
+
+
+def normalities(world: str = "street") -> tuple[str, ...]:
+    """What a world's normal life is made of, as word prompts. Raises `ConfigError`."""
+    return version(world).normalities
+
+
+def kinds(world: str = "street") -> tuple[str, ...]:
+    """The kinds of things (`Actor.kind`) that a world holds. Raises `ConfigError`."""
+    return version(world).kinds
