@@ -10,7 +10,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-import cv2
 import numpy as np
 
 from tvau_runtime.errors import ConfigError
@@ -54,14 +53,16 @@ def make_clip(
     wanted: list[tuple[str, float | None]] = [] if anomalies is None else list(anomalies)
     known = here.anomalies(split)
     every = {kind for each in SPLITS for kind in here.anomalies(each)}
-    for kind, _ in wanted:
-        if kind not in every:
-            raise ConfigError(f"there is no anomaly {kind!r}; known: {', '.join(sorted(every))}")
+    for name, _ in wanted:
+        if name not in every:
+            raise ConfigError(f"there is no anomaly {name!r}; known: {', '.join(sorted(every))}")
     coin = np.random.default_rng([SPLITS.index(split), seed])
     toss, kind = bool(coin.random() < 0.5), known[coin.integers(len(known))]
     if anomalies is None and (toss if anomaly is None else anomaly):
         wanted = [(kind, None)]
-    stage = here.open_place(seed, split, size, aspect)
+    # A normal clip shows a place where its seed's kind of anomaly could happen, so that places do not tell.
+    themes = [kind] if anomalies is None else [name for name, _ in wanted]
+    stage = here.open_place(seed, split, size, aspect, themes)
     for attempt in range(100):  # until everything that is wanted finds room and is well in view
         staging = stage(attempt, times, wanted)
         if staging is None:
@@ -131,12 +132,18 @@ def _label(staging: Staging, objects: np.ndarray, rate_hz: float) -> tuple[Actor
     players, count = staging.players, len(objects)
     boxes = np.full((len(players), count, 4), np.nan, np.float32)
     areas = np.zeros((len(players), count), np.int64)
-    for t in range(count):
-        for ident, area in enumerate(np.bincount(objects[t].ravel(), minlength=len(players) + 1)):
-            if ident and area:
-                x, y, w, h = cv2.boundingRect(cv2.inRange(objects[t], ident, ident))  # type: ignore[call-overload]
-                boxes[ident - 1, t] = x, y, x + w, y + h
-                areas[ident - 1, t] = area
+    for t, image in enumerate(objects):
+        rows, columns = np.nonzero(image)
+        ids = image[rows, columns]
+        order = np.argsort(ids, kind="stable")
+        ids, rows, columns = ids[order], rows[order], columns[order]
+        starts = np.flatnonzero(np.diff(ids, prepend=0))
+        if len(starts):
+            who = ids[starts].astype(int) - 1
+            low = [np.minimum.reduceat(axis, starts) for axis in (columns, rows)]
+            high = [np.maximum.reduceat(axis, starts) + 1 for axis in (columns, rows)]
+            boxes[who, t] = np.stack([*low, *high], axis=-1)
+            areas[who, t] = np.diff(starts, append=len(ids))
     return tuple(
         Actor(
             i + 1,

@@ -6,11 +6,12 @@ from tvau_runtime.errors import ConfigError
 
 from .staging import WorldVersion
 from .street import STREET
+from .surveillance import SURVEILLANCE
 from .types import SPLITS
 
 __all__ = ["WORLDS", "anomalies", "kinds", "normalities", "version"]
 
-_VERSIONS = {each.name: each for each in (STREET,)}
+_VERSIONS = {each.name: each for each in (STREET, SURVEILLANCE)}
 WORLDS = tuple(_VERSIONS)
 """`street`: a road and a walkway in flat colours. `surveillance`: many places as cameras see them."""
 

@@ -26,7 +26,7 @@ _LEAST_AREA = 0.004
 
 
 def _open_place(
-    seed: int, split: str, size: tuple[int, int], aspect: float | None
+    seed: int, split: str, size: tuple[int, int], aspect: float | None, themes: Sequence[str]
 ) -> Callable[[int, np.ndarray, Sequence[tuple[str, float | None]]], Staging | None]:
     def stage(attempt: int, times: np.ndarray, wanted: Sequence[tuple[str, float | None]]) -> Staging | None:
         rng = np.random.default_rng([SPLITS.index(split), seed, attempt])

@@ -1,0 +1,120 @@
+"""Many places as surveillance cameras see them: streets, halls, shops, production lines, with people, vehicles and things."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tvau_runtime.errors import ConfigError
+
+from ..staging import SCALE, Backdrop, Film, Shape, Staging, WorldVersion
+from ..types import SPLITS
+from .actors.puppet import Puppet, Stage
+from .actors.things import THINGS
+from .actors.vehicles import RIDES, SIZES
+from .drawing import PlaceBackdrop
+from .film import SurveillanceFilm, random_film
+from .kinds import KINDS, kinds_of
+from .life.cast import Cast, Part
+from .life.normal import NORMALITIES, add_normal_life
+from .scenes import FAMILIES, families_of
+from .scenes.backdrop import paint_place
+from .scenes.place import Place
+
+__all__ = ["SURVEILLANCE"]
+
+_STREAM = 20
+"""Sets this world's dice apart from the street's."""
+_LEAST_AREA = 0.0008
+"""An anomaly must show at least this part of the image at its best."""
+_TRIES = 8
+"""So often players are tried out in a place before another one is opened."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Opened:
+    """A place that is painted and waits for players."""
+
+    family: str
+    place: Place
+    stage: Stage
+    rain: bool
+    film: int
+
+    @property
+    def words(self) -> str:
+        """Of the light and the weather."""
+        light = self.place.light
+        return f"{light.name}{', fog' if light.fog > _FOGGY else ''}{', rain' if self.rain else ''}"
+
+
+_FOGGY = 0.015
+
+
+def _open(dice: list[int], split: str, size: tuple[int, int], aspect: float | None, themes: Sequence[str]) -> _Opened:
+    """A place of the split's that has room for all `themes` (kinds)."""
+    rng = np.random.default_rng(dice)
+    for name in rng.permutation(families_of(split)):
+        place = FAMILIES[str(name)](rng, size, aspect)
+        if all(KINDS[theme].fits(place) for theme in themes):
+            rain = place.light.name in ("cloudy day", "night") and bool(rng.random() < 0.35)
+            canvas = place.camera.scaled(SCALE)
+            stage = Stage(canvas, place.light, paint_place(place, canvas))
+            return _Opened(str(name), place, stage, rain, int(rng.integers(1 << 30)))
+    raise ConfigError(f"no place of the {split} split has room for: {', '.join(themes)}")
+
+
+def _open_place(
+    seed: int, split: str, size: tuple[int, int], aspect: float | None, themes: Sequence[str]
+) -> Callable[[int, np.ndarray, Sequence[tuple[str, float | None]]], Staging | None]:
+    @functools.lru_cache(maxsize=1)
+    def opened(number: int) -> _Opened:
+        return _open([_STREAM, SPLITS.index(split), seed, number], split, size, aspect, themes)
+
+    def fill(attempt: int, times: np.ndarray, wanted: Sequence[tuple[str, float | None]]) -> Staging | None:
+        here = opened(attempt // _TRIES)
+        rng = np.random.default_rng([_STREAM, SPLITS.index(split), seed, attempt, 1])
+        cast = Cast(here.place, here.stage.camera, here.stage.picture, times, rng, rain=here.rain)
+        for kind, when in wanted:
+            before = len(cast.parts)
+            middle = float(rng.uniform(0.3, 0.7)) * cast.end if when is None else when
+            KINDS[kind].add(cast, kind, middle)
+            if not any(part.anomaly == kind for part in cast.parts[before:]):
+                return None
+        add_normal_life(cast)
+        if not cast.parts:
+            return None
+        place, light = here.place, here.words
+        return Staging(
+            place.camera,
+            here.family,
+            f"{place.words}, {light}",
+            (f"ground {light}", f"road {light}", f"{place.floor} {light}"),
+            lambda: here.stage.picture.ground[::SCALE, ::SCALE].copy(),
+            cast.parts,
+            lambda: _draw(here, cast.parts, times, size, attempt),
+            _LEAST_AREA,
+        )
+
+    return fill
+
+
+def _draw(
+    here: _Opened, parts: Sequence[Part], times: np.ndarray, size: tuple[int, int], attempt: int
+) -> tuple[Backdrop, Film, Sequence[Shape]]:
+    shapes = []
+    for ident, part in enumerate(parts, 1):
+        puppet = Puppet(here.stage, part.course.position, part.course.heading, ident, part.height)
+        part.paint(puppet)
+        shapes.append(puppet.finish())
+    settings = random_film(np.random.default_rng(here.film), here.place.light.name, here.rain)
+    rate_hz = 1 / float(times[1]) if len(times) > 1 else 1.0
+    film = SurveillanceFilm(settings, size, len(times), rate_hz, np.random.default_rng([here.film, attempt]))
+    soft = 3 if any(here.place.light.sun) else 7
+    return PlaceBackdrop(here.stage.picture, soft=soft), film, shapes
+
+
+SURVEILLANCE = WorldVersion("surveillance", kinds_of, NORMALITIES, ("person", *SIZES, *RIDES, *THINGS), _open_place)

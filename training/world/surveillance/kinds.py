@@ -1,0 +1,94 @@
+"""The kinds of anomaly: which split holds which, which places have room for it, and why it is abnormal.
+
+Kinds are disjoint between train, validation and test; `seen` has those of train in the places of test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .life import deeds, mishaps
+from .life.cast import Cast
+from .scenes.place import Place
+
+__all__ = ["KINDS", "Kind", "kinds_of"]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """name: a word prompt. split: where it belongs. add: adds it to a cast around a time (s). fits: whether a place has room for
+    it. why: what an operator would say."""
+
+    name: str
+    split: str
+    add: Callable[[Cast, str, float], None]
+    fits: Callable[[Place], bool]
+    why: str
+
+
+def _walks(place: Place) -> bool:
+    return bool(place.walks)
+
+
+def _stands(place: Place) -> bool:
+    return bool(place.stands)
+
+
+def _lanes(place: Place) -> bool:
+    return bool(place.lanes)
+
+
+def _outdoor_walks(place: Place) -> bool:
+    return bool(place.walks) and place.light.outdoors
+
+
+def _closed(place: Place) -> bool:
+    return bool(place.closed)
+
+
+def _belts(place: Place) -> bool:
+    return bool(place.belts)
+
+
+def _spots(place: Place) -> bool:
+    return bool(place.spots)
+
+
+_ALL = (
+    Kind("person running", "train", deeds.run, _walks, "people walk here"),
+    Kind("person lying on the ground", "train", deeds.lie, _walks, "somebody may need help"),
+    Kind("person jumping", "train", deeds.jump, _walks, "people walk here"),
+    Kind("person staggering", "train", deeds.stagger, _walks, "somebody may need help"),
+    Kind("people fighting", "train", deeds.fight, _stands, "somebody may be hurt"),
+    Kind("person riding a bicycle on the walkway", "train", mishaps.ride_bicycle, _walks, "it is for people on foot"),
+    Kind("car driving on the walkway", "train", mishaps.drive_on_walk, _outdoor_walks, "it is for people on foot"),
+    Kind("person walking on the road", "train", deeds.jaywalk, _lanes, "it is for vehicles"),
+    Kind("car driving the wrong way", "train", mishaps.wrong_way, _lanes, "the traffic goes the other way"),
+    Kind("person in a closed area", "train", deeds.climb_in, _closed, "nobody may be there"),
+    Kind("bag left behind", "train", mishaps.leave_bag, _walks, "its owner has gone"),
+    Kind("smoke", "train", mishaps.smoke, _stands, "something may burn"),
+    Kind("item toppled over on the line", "train", mishaps.topple, _belts, "the items stand upright"),
+    Kind("person falling down", "validation", deeds.fall, _walks, "somebody may need help"),
+    Kind("person dancing", "validation", deeds.dance, _walks, "people walk here"),
+    Kind("person riding a scooter on the walkway", "validation", mishaps.ride_scooter, _walks, "it is for people on foot"),
+    Kind("car stopping suddenly", "validation", mishaps.stop_short, _lanes, "the traffic goes on"),
+    Kind("cart rolling away", "validation", mishaps.roll_away, _walks, "nobody holds it"),
+    Kind("person crawling", "test", deeds.crawl, _walks, "people walk here"),
+    Kind("person riding a skateboard on the walkway", "test", mishaps.ride_skateboard, _walks, "it is for people on foot"),
+    Kind("person stealing a bag", "test", deeds.steal, _stands, "it belongs to somebody else"),
+    Kind("person pushing somebody over", "test", deeds.push_over, _stands, "somebody may be hurt"),
+    Kind("person throwing something", "test", deeds.throw, _stands, "somebody may be hurt"),
+    Kind("fire", "test", mishaps.burn, _stands, "something burns"),
+    Kind("car crash", "test", mishaps.crash, _lanes, "somebody may be hurt"),
+    Kind("dog on the road", "test", mishaps.loose_dog, _lanes, "nobody leads it"),
+    Kind("item fallen off the line", "test", mishaps.fall_off_line, _belts, "the items stay on the line"),
+    Kind("person taking away a thing", "test", mishaps.take_item, _spots, "it belongs to the place"),
+)  # fmt: skip
+KINDS = {kind.name: kind for kind in _ALL}
+
+
+def kinds_of(split: str) -> tuple[str, ...]:
+    """The kinds that a split holds."""
+    home = {"seen": "train", "demo": "train"}.get(split, split)
+    return tuple(kind.name for kind in _ALL if kind.split == home)
