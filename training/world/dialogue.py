@@ -6,7 +6,7 @@ Everything is read off the labels: who is visible, which colour, doing what, whe
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -14,8 +14,8 @@ from tvau_runtime.chat import QUESTION_ANOMALY, QUESTION_ENVIRONMENT, QUESTION_T
 from tvau_runtime.grounding import PLACES, box_place, way_words
 
 from .palette import COLORS
-from .street.scene import LIGHTS, SIDES
 from .types import Actor, Clip, Turn
+from .versions import version
 
 __all__ = [
     "NOTHING",
@@ -31,6 +31,9 @@ __all__ = [
 ]
 
 NOTHING = "nothing abnormal"
+_RIDES = ("bicycle", "scooter", "skateboard", "wheelchair")
+_VEHICLES = ("car", "van", "truck", "forklift")
+_TIMES = ("beginning", "middle", "end")
 _NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 QUESTIONS = {
@@ -52,6 +55,8 @@ QUESTIONS = {
         "How does it move through the image?",
         "From where to where does it go?",
     ),
+    "when": ("When does it happen?", "At which time of the video is it?", "From when to when?"),
+    "why": ("Why is it abnormal?", "What is wrong with it?", "Why should somebody look at it?"),
     "environment": (QUESTION_ENVIRONMENT, "What does the place look like?", "Where is this?"),
     "scene": ("Describe the scene.", "What do you see?", "Who and what is there?"),
     "place": ("What is at the {}?", "What do you see at the {}?", "Who or what is at the {}?"),
@@ -72,23 +77,32 @@ def place_of(box: np.ndarray, size: tuple[int, int]) -> str:
     return PLACES[row][column]
 
 
-def _noun(kind: str, color: str) -> str:
-    if kind in ("person", "bicycle"):
-        return f"a person with {'an' if color[0] in 'aeiou' else 'a'} {color} top"
-    return f"{'an' if color[0] in 'aeiou' else 'a'} {color} {kind}"
+def _article(word: str) -> str:
+    return f"{'an' if word[0] in 'aeiou' else 'a'} {word}"
+
+
+def _noun(kind: str, color: str, attributes: Mapping[str, str]) -> str:
+    if kind in _RIDES or kind == "person":
+        worn = [f"{_article(color)} top"]
+        if "trousers" in attributes:
+            worn.append(f"{attributes['trousers']} trousers")
+        worn += [_article(attributes["bag"])] if "bag" in attributes else []
+        seat = " in a wheelchair" if kind == "wheelchair" else ""
+        return f"a person with {', '.join(worn[:-1])}{' and ' if len(worn) > 1 else ''}{worn[-1]}{seat}"
+    return {"fire": "a fire", "smoke": "smoke"}.get(kind) or f"{_article(color)} {kind}"
 
 
 def describe(actor: Actor) -> str:
     """The actor and what it does: "a person with a red top walking on the walkway"."""
-    return _phrase(actor.kind, actor.color, actor.action)
+    return _phrase(actor.kind, actor.color, actor.action, actor.attributes)
 
 
-def _phrase(kind: str, color: str, action: str) -> str:
-    return f"{_noun(kind, color)} {_doing(kind, action)}"
+def _phrase(kind: str, color: str, action: str, attributes: Mapping[str, str]) -> str:
+    return f"{_noun(kind, color, attributes)} {_doing(kind, action)}"
 
 
 def _doing(kind: str, action: str) -> str:
-    return action.replace("riding", "riding a bicycle") if kind == "bicycle" else action
+    return action.replace("riding", f"riding a {kind}") if kind in _RIDES else action
 
 
 def actor_words(actor: Actor) -> str:
@@ -108,17 +122,37 @@ def _pick(rng: np.random.Generator | None, field: str) -> str:
 
 
 def anomaly_dialogue(clip: Clip, rng: np.random.Generator | None = None) -> list[Turn]:
-    """Is there an anomaly, what is it, how does it move, where is this: always these four, in this order.
+    """Is there an anomaly, what is it, how does it move, in some worlds when and why, where is this: in this order.
 
     With several anomalies, the one that shows most of itself is spoken of. rng: picks among phrasings; None takes the usual
     questions. Answers do not depend on it.
     """
     odd = [actor for actor in clip.actors if actor.abnormal_frames.any()]
-    answers = {"anomaly": "No.", "target": NOTHING, "trajectory": NOTHING, "environment": clip.environment}
+    reasons = version(clip.world).words.reasons
+    answers = _nothing(reasons, clip.environment)
     if odd:
         actor = max(odd, key=lambda a: int(a.areas[a.abnormal_frames].sum()))
         answers.update(anomaly="Yes.", target=describe(actor), trajectory=_trajectory(actor, clip))
+        if reasons:
+            answers.update(when=_time_words(actor.abnormal_frames), why=reasons[actor.anomaly])
     return [Turn(_pick(rng, field), answer, field) for field, answer in answers.items()]
+
+
+def _nothing(reasons: Mapping[str, str], environment: str) -> dict[str, str]:
+    """The answers where nothing is abnormal, in their order."""
+    more = ("when", "why") if reasons else ()
+    return {
+        "anomaly": "No.",
+        **dict.fromkeys(("target", "trajectory", *more), NOTHING),
+        "environment": environment,
+    }
+
+
+def _time_words(abnormal: np.ndarray) -> str:
+    """From which third of a clip to which, abnormal: bool [T]."""
+    when = np.flatnonzero(abnormal) if abnormal.any() else np.array([0])
+    first, last = (_TIMES[int(3 * t / len(abnormal))] for t in (when[0], when[-1]))
+    return f"at the {first}" if first == last else f"from the {first} to the {last}"
 
 
 def _trajectory(actor: Actor, clip: Clip) -> str:
@@ -143,8 +177,8 @@ def normal_dialogue(clip: Clip, rng: np.random.Generator) -> list[Turn]:
     actors = _visible(clip)
     places = [place_of(actor.boxes[-1], size) for actor in actors]
     scene = ", ".join(f"{describe(a)} at the {p}" for a, p in zip(actors[:3], places)) or "an empty scene"
-    people = sum(actor.kind in ("person", "bicycle") for actor in actors)
-    vehicles = sum(actor.kind in ("car", "van") for actor in actors)
+    people = sum(actor.kind == "person" or actor.kind in _RIDES for actor in actors)
+    vehicles = sum(actor.kind in _VEHICLES for actor in actors)
     turns = [
         Turn(_pick(rng, "scene"), scene, "scene"),
         Turn(_pick(rng, "people"), _NUMBERS[min(people, 9)], "people"),
@@ -155,7 +189,7 @@ def normal_dialogue(clip: Clip, rng: np.random.Generator) -> list[Turn]:
     asked = places[rng.integers(len(places))] if places and rng.random() < 0.8 else flat[rng.integers(9)]
     there = [describe(a) for a, p in zip(actors, places) if p == asked][:2]
     turns.append(Turn(_pick(rng, "place").format(asked), " and ".join(there) or "nothing", "place"))
-    nouns = ["person" if a.kind == "bicycle" else a.kind for a in actors]
+    nouns = ["person" if a.kind in _RIDES else a.kind for a in actors]
     unique = [i for i in range(len(actors)) if list(zip(nouns, places)).count((nouns[i], places[i])) == 1]
     if unique:
         i = unique[rng.integers(len(unique))]
@@ -166,34 +200,36 @@ def normal_dialogue(clip: Clip, rng: np.random.Generator) -> list[Turn]:
     return [turns[i] for i in rng.permutation(len(turns))]
 
 
-def imagined_dialogue(rng: np.random.Generator) -> list[Turn]:
+def imagined_dialogue(rng: np.random.Generator, world: str = "street") -> list[Turn]:
     """A dialogue that fits together but belongs to no clip, as one reads about such things: what words there are and how answers
     follow from each other. Nothing in it tells which deeds are abnormal.
 
     Either the four questions about an anomaly, or some about a scene in random order.
     """
     flat = [place for row in PLACES for place in row]
+    told = version(world).words
 
     def one(options: tuple[str, ...] | list[str]) -> str:
         return options[rng.integers(len(options))]
 
     def someone() -> str:
-        kind, action = _COURSE_OF_LIFE[rng.integers(len(_COURSE_OF_LIFE))]
-        return _phrase(kind, one(COLORS), action)
+        kind, action = told.life[rng.integers(len(told.life))]
+        return _phrase(kind, one(COLORS), action, told.attributes(rng))
 
     def several(most: int) -> list[str]:
         return [someone() for _ in range(rng.integers(1, most + 1))]
 
-    walkways, side, light = one(["a walkway", "two walkways"]), one(SIDES), one(tuple(LIGHTS))
-    environment = f"a road with {walkways} beside {side}, {light}"
-    noun, place, start, stop = one(["person", "car", "van", "box"]), one(flat), rng.integers(9), rng.integers(9)
+    environment = told.environment(rng)
+    noun, place, start, stop = one(told.nouns), one(flat), rng.integers(9), rng.integers(9)
     if rng.random() < 0.5:
-        answers = {"anomaly": "No.", "target": NOTHING, "trajectory": NOTHING, "environment": environment}
+        answers = _nothing(told.reasons, environment)
         if rng.random() < 0.5:
             way = way_words(divmod(int(start), 3), divmod(int(stop), 3))
             answers.update(anomaly="Yes.", target=someone(), trajectory=way)
+            if told.reasons:
+                answers.update(when=_time_words(rng.random(6) < 0.4), why=one(tuple(told.reasons.values())))
         return [Turn(_pick(rng, field), answer, field) for field, answer in answers.items()]
-    kind, action = _COURSE_OF_LIFE[rng.integers(len(_COURSE_OF_LIFE))]
+    kind, action = told.life[rng.integers(len(told.life))]
     answers = {
         "scene": ", ".join(f"{who} at the {one(flat)}" for who in several(3)),
         "people": one(_NUMBERS),
@@ -214,20 +250,10 @@ def _asked(field: str, noun: str, place: str) -> tuple[str, ...]:
     return (noun, place) if field in ("color", "action") else (place,)
 
 
-def corpus(count: int, seed: int = 0) -> Iterator[str]:
+def corpus(count: int, seed: int = 0, world: str = "street") -> Iterator[str]:
     """`count` texts of imagined dialogues that hold every word of every dialogue, for a tokenizer; each is a question and an
     answer on two lines."""
     rng = np.random.default_rng([99, seed])
-    turns = (turn for _ in itertools.count() for turn in imagined_dialogue(rng))
+    turns = (turn for _ in itertools.count() for turn in imagined_dialogue(rng, world))
     for turn in itertools.islice(turns, count):
         yield f"{turn.question}\n{turn.answer}"
-
-
-_COURSE_OF_LIFE = tuple(
-    [("person", f"{doing} on the walkway") for doing in ("walking", "standing")]
-    + [(kind, f"{doing} on the road") for kind in ("car", "van") for doing in ("driving", "parked")]
-    + [(kind, "driving on the walkway") for kind in ("car", "van")]
-    + [("bicycle", f"riding on the {ground}") for ground in ("road", "walkway")]
-    + [("box", "standing on the walkway")]
-    + [("person", action) for action in ("running", "lying on the ground", "walking on the road")]
-)

@@ -15,7 +15,7 @@ import numpy as np
 from .camera import Camera
 from .types import Spell
 
-__all__ = ["SCALE", "Backdrop", "Film", "Player", "Shape", "Staging", "WorldVersion"]
+__all__ = ["SCALE", "Backdrop", "Film", "Player", "Shape", "Staging", "Words", "WorldVersion"]
 
 SCALE = 2
 """The canvas has so many pixels to one of the frame's, in both directions."""
@@ -104,6 +104,19 @@ class Staging:
 
 
 @dataclass(frozen=True, eq=False)
+class Words:
+    """What is said in dialogues that belong to no clip. life: (kind, action) of all that is done. nouns: what is asked about.
+    environment: a place in words. attributes: of somebody. reasons: why each kind of anomaly is abnormal; where there are
+    any, dialogues ask when and why."""
+
+    life: tuple[tuple[str, str], ...]
+    nouns: tuple[str, ...]
+    environment: Callable[[np.random.Generator], str]
+    attributes: Callable[[np.random.Generator], Mapping[str, str]]
+    reasons: Mapping[str, str]
+
+
+@dataclass(frozen=True, eq=False)
 class WorldVersion:
     """A version of the world. anomalies: the kinds that a split holds, as word prompts. normalities: what normal life is made of.
     kinds: of things. open_place: (seed, split, size, aspect, kinds of anomaly that there must be room for) to a place, which
@@ -111,6 +124,7 @@ class WorldVersion:
 
     name: str
     anomalies: Callable[[str], tuple[str, ...]]
+    words: Words
     normalities: tuple[str, ...]
     kinds: tuple[str, ...]
     open_place: Callable[

@@ -16,7 +16,7 @@ from .people import Look, draw_cyclist, draw_person
 from .scene import Scene
 from .vehicles import draw_box, draw_vehicle
 
-__all__ = ["draw_street"]
+__all__ = ["NoiseFilm", "StreetBackdrop", "draw_street"]
 
 
 def draw_street(

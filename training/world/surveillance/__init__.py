@@ -23,6 +23,7 @@ from .life.normal import NORMALITIES, add_normal_life
 from .scenes import FAMILIES, families_of
 from .scenes.backdrop import paint_place
 from .scenes.place import Place
+from .words import SURVEILLANCE_WORDS
 
 __all__ = ["SURVEILLANCE"]
 
@@ -117,4 +118,6 @@ def _draw(
     return PlaceBackdrop(here.stage.picture, soft=soft), film, shapes
 
 
-SURVEILLANCE = WorldVersion("surveillance", kinds_of, NORMALITIES, ("person", *SIZES, *RIDES, *THINGS), _open_place)
+SURVEILLANCE = WorldVersion(
+    "surveillance", kinds_of, SURVEILLANCE_WORDS, NORMALITIES, ("person", *SIZES, *RIDES, *THINGS), _open_place
+)

@@ -14,9 +14,9 @@ from ..staging import SCALE, Shape
 from .actors.puppet import SHIFT, Drawn
 from .scenes.backdrop import Picture
 
-__all__ = ["PlaceBackdrop"]
+__all__ = ["CLEAR", "PlaceBackdrop"]
 
-_CLEAR = 0.3
+CLEAR = 0.3
 """What stands less than this nearer than an actor (m) does not hide it."""
 
 
@@ -28,7 +28,7 @@ class PlaceBackdrop:
         self._lit = cv2.cvtColor(picture.lit, cv2.COLOR_RGB2RGBA)
         self._lit[..., 3] = 0
         self._loss = cv2.cvtColor(cv2.subtract(picture.lit, picture.dark), cv2.COLOR_RGB2RGBA)
-        self._near = picture.near
+        self.near = picture.near
         self._soft = (soft, soft)
         height, width = picture.near.shape
         # Shadows are soft, so the frame's resolution is fine enough for them.
@@ -51,12 +51,12 @@ class PlaceBackdrop:
 
     def draw(self, canvas: np.ndarray, shape: Shape, t: int) -> None:
         """Draws a figure, behind what of the place stands nearer."""
-        height, width = self._near.shape
+        height, width = self.near.shape
         x0, y0, x1, y1 = (int(v) for v in shape.bounds[t])
         x0, y0, x1, y1 = max(0, x0), max(0, y0), min(width, x1), min(height, y1)
         if x0 >= x1 or y0 >= y1:
             return
-        hides = cv2.inRange(self._near[y0:y1, x0:x1], -1e9, float(shape.depth[t]) - _CLEAR)  # type: ignore[call-overload]
+        hides = cv2.inRange(self.near[y0:y1, x0:x1], -1e9, float(shape.depth[t]) - CLEAR)  # type: ignore[call-overload]
         if not cv2.countNonZero(hides):
             shape.draw(canvas, t)
             return

@@ -12,7 +12,7 @@ from ...palette import COLORS, HAIR, SKIN, named, shade
 from .poses import Pose, joints_of
 from .puppet import Color, Puppet
 
-__all__ = ["TROUSER_COLORS", "Outfit", "dress", "paint_person"]
+__all__ = ["BAGS", "TROUSER_COLORS", "Outfit", "dress", "paint_person"]
 
 _TROUSERS: dict[str, Color] = {
     "blue": (48, 62, 104), "black": (30, 30, 34), "grey": (98, 100, 106), "brown": (96, 72, 52), "beige": (176, 156, 122),
@@ -20,7 +20,9 @@ _TROUSERS: dict[str, Color] = {
 }  # fmt: skip
 TROUSER_COLORS = tuple(_TROUSERS)
 _HAIR_NAMES = ("black", "brown", "brown", "blond", "grey", "black")
-_BAGS: dict[str, Color] = {"a backpack": (46, 50, 58), "a handbag": (110, 66, 44), "a suitcase": (54, 60, 84)}
+_BAG_PAINTS: dict[str, Color] = {"a backpack": (46, 50, 58), "a handbag": (110, 66, 44), "a suitcase": (54, 60, 84)}
+
+BAGS = tuple(bag.split()[-1] for bag in _BAG_PAINTS)
 
 
 @dataclass(frozen=True)
@@ -154,18 +156,18 @@ def _paint_bag(puppet: Puppet, outfit: Outfit, j: dict[str, np.ndarray]) -> None
         spine = j["chest"] - j["pelvis"]
         behind = np.stack([-spine[:, 2], spine[:, 1], spine[:, 0]], -1) * 0.42
         low, high = j["pelvis"] + 0.3 * spine + behind, j["chest"] + behind * 0.85
-        puppet.capsule(low, high, (0.075 * tall, 0.06 * tall), _BAGS["a backpack"])
+        puppet.capsule(low, high, (0.075 * tall, 0.06 * tall), _BAG_PAINTS["a backpack"])
     elif outfit.bag == "a handbag":
         hand = j["hand_l"]
         low = hand - (0, 0, 0.13 * tall)
         puppet.capsule(
-            low - (0.06 * tall, 0, 0), low + (0.06 * tall, 0, 0), (0.055 * tall, 0.055 * tall), _BAGS["a handbag"]
+            low - (0.06 * tall, 0, 0), low + (0.06 * tall, 0, 0), (0.055 * tall, 0.055 * tall), _BAG_PAINTS["a handbag"]
         )
-        puppet.capsule(hand, low, (0.008 * tall, 0.008 * tall), _BAGS["a handbag"])
+        puppet.capsule(hand, low, (0.008 * tall, 0.008 * tall), _BAG_PAINTS["a handbag"])
     elif outfit.bag == "a suitcase":
         hand = j["hand_r"]
         foot = hand * (1, 1, 0) + (-0.3, -0.08, 0.3)
-        puppet.capsule(foot - (0, 0, 0.16), foot + (0, 0, 0.16), (0.17, 0.17), _BAGS["a suitcase"])
+        puppet.capsule(foot - (0, 0, 0.16), foot + (0, 0, 0.16), (0.17, 0.17), _BAG_PAINTS["a suitcase"])
         puppet.capsule(foot + (0, 0, 0.2), hand, (0.012, 0.012), (60, 60, 64))
 
 

@@ -207,8 +207,10 @@ class Puppet:
             corners[:, i, placed.shape[1] :] = placed[:, -1:]
         pixels, depth = self._project(corners)
         points.append(pixels)
-        a, b = corners[:, :, 1] - corners[:, :, 0], corners[:, :, 2] - corners[:, :, 0]
-        normal = np.cross(a, b)
+        rim = corners - corners[:, :, :1]
+        normal = np.cross(rim[:, :, 1:-1], rim[:, :, 2:]).sum(
+            2
+        )  # of the whole outline: two edges may be nearly in line
         normal /= np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-9)
         inverse = np.linalg.inv(self.stage.camera.matrix[:, :3])
         eye = -inverse @ self.stage.camera.matrix[:, 3]

@@ -16,7 +16,22 @@ from .cast import Cast, Course, Track, ramp
 from .normal import on
 
 __all__ = [
-    "climb_in", "crawl", "dance", "fall", "fight", "jaywalk", "jump", "lie", "push_over", "run", "stagger", "steal", "throw",
+    "climb_in",
+    "crawl",
+    "dance",
+    "during",
+    "fall",
+    "fight",
+    "frames",
+    "jaywalk",
+    "jump",
+    "lie",
+    "push_over",
+    "run",
+    "span",
+    "stagger",
+    "steal",
+    "throw",
 ]  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from ..actors.poses import blend, gait, hold, still
 from ..actors.vehicles import SIZES
 from .cast import Cast, Track, ramp
 
-__all__ = ["NORMALITIES", "add_normal_life"]
+__all__ = ["NORMALITIES", "add_normal_life", "on"]
 
 NORMALITIES = (
     "person walking", "person standing", "people talking", "person sitting", "person pushing a cart",

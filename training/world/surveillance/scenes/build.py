@@ -19,7 +19,8 @@ __all__ = [
 Rng = np.random.Generator
 FAR = 60.0
 """Roads and walkways go on this far, out of sight."""
-WHITE, YELLOW = (226.0, 226.0, 220.0), (224.0, 188.0, 56.0)
+WHITE = (226.0, 226.0, 220.0)
+YELLOW = (224.0, 188.0, 56.0)
 """Road paint."""
 
 

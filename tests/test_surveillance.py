@@ -1,0 +1,156 @@
+"""The world of surveillance: labels against a slow renderer, timelines, splits, dialogues."""
+
+import re
+
+import numpy as np
+import pytest
+
+from tvau_runtime.errors import ConfigError
+
+world = pytest.importorskip("tvau_training.world", reason="tvau_training is not installed: pip install -e .")
+
+from tvau_training.world.staging import SCALE
+from tvau_training.world.surveillance.drawing import CLEAR
+from tvau_training.world.surveillance.kinds import KINDS
+from tvau_training.world.surveillance.scenes import FAMILIES, families_of
+from tvau_training.world.versions import version
+
+SMALL = {"size": (54, 96), "length": 4, "world": "surveillance"}
+
+
+@pytest.fixture(scope="module")
+def clips():
+    """Clips of all splits, as a coin makes them."""
+    splits = ("train", "validation", "test", "seen")
+    return [world.make_clip(seed, split=split, **SMALL) for split in splits for seed in range(7)]
+
+
+def words(text):
+    return set(re.findall(r"[a-z]+", text.lower()))
+
+
+def test_the_same_arguments_give_the_same_clip():
+    first, again = (world.make_clip(5, anomaly=True, **SMALL) for _ in range(2))
+    other = world.make_clip(6, anomaly=True, **SMALL)
+    assert (first.frames == again.frames).all() and (first.objects == again.objects).all()
+    assert first.dialogue == again.dialogue and first.family == again.family
+    assert (first.frames != other.frames).any()
+
+
+def test_masks_are_what_a_slow_renderer_sees():
+    """Every figure is drawn alone; a pixel belongs to the nearest one that is not behind something that is built."""
+    times = np.arange(3) / 4.0
+    size = (90, 160)
+    themes = ["person running"]
+    staging = version("surveillance").open_place(3, "train", size, None, themes)(0, times, [("person running", 0.4)])
+    assert staging is not None and len(staging.players) >= 3
+    backdrop, _, shapes = staging.draw()
+    for t in range(len(times)):
+        canvas = backdrop.canvas(shapes, t)
+        for shape in sorted(shapes, key=lambda s: -s.depth[t]):
+            backdrop.draw(canvas, shape, t)
+        depth = np.full(canvas.shape[:2], np.inf)
+        owner = np.zeros(canvas.shape[:2], int)
+        for ident, shape in enumerate(shapes, 1):
+            alone = np.zeros_like(canvas)
+            shape.draw(alone, t)
+            hidden = backdrop.near <= shape.depth[t] - CLEAR
+            mine = (alone[..., 3] == ident) & ~hidden & (shape.depth[t] < depth)
+            depth[mine], owner[mine] = shape.depth[t], ident
+        assert (canvas[..., 3] == owner).all()
+        assert owner.any()
+        # Away from figures and their shadows the canvas is the empty place.
+        assert (canvas[..., :3][owner == 0] <= backdrop.canvas([], t)[..., :3][owner == 0]).all()
+    assert canvas.shape[:2] == (size[0] * SCALE, size[1] * SCALE)
+
+
+def test_boxes_and_areas_are_those_of_the_masks(clips):
+    for clip in clips[::4]:
+        for t, ids in enumerate(clip.objects):
+            assert set(np.unique(ids)) <= {0, *(actor.id for actor in clip.actors)}
+            for actor in clip.actors:
+                rows, columns = np.nonzero(ids == actor.id)
+                assert actor.areas[t] == len(rows)
+                if len(rows):
+                    box = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+                    assert actor.boxes[t].tolist() == box
+
+
+def test_timelines_fit_the_tracks(clips):
+    standing = 0
+    for clip in clips:
+        count = len(clip.frames)
+        for actor in clip.actors:
+            assert [spell.first for spell in actor.spells] == [0, *(spell.last + 1 for spell in actor.spells[:-1])]
+            assert actor.spells[-1].last == count - 1
+            assert actor.track.shape == (count, 2)
+            assert all(0 < turn < count for turn in actor.turns)
+            assert not (actor.abnormal_frames & (actor.areas == 0)).any()
+            if actor.kind == "person" and "standing" in actor.action and actor.areas.min() > 60:
+                x0, y0, x1, _ = actor.boxes.T
+                across = actor.track[:, 0]
+                inside = (across > x0 - 6) & (across < x1 + 6) & (actor.track[:, 1] > y0)
+                standing += 1
+                assert inside.all()
+    assert standing
+
+
+def test_splits_are_disjoint():
+    kinds = {split: set(world.anomalies("surveillance", split)) for split in world.SPLITS}
+    places = {split: set(families_of(split)) for split in world.SPLITS}
+    for first, second in (("train", "validation"), ("train", "test"), ("validation", "test")):
+        assert not kinds[first] & kinds[second]
+        assert not places[first] & places[second]
+    assert kinds["seen"] == kinds["train"] and places["seen"] == places["test"]
+    assert len(KINDS) >= 22 and len(FAMILIES) >= 24
+    assert set().union(*kinds.values()) == set(KINDS)
+
+
+def test_every_kind_has_room_in_its_splits():
+    for split in ("train", "validation", "test", "seen"):
+        rng = np.random.default_rng(0)
+        places = [FAMILIES[family](rng, (54, 96), None) for family in families_of(split)]
+        for kind in world.anomalies("surveillance", split):
+            assert any(KINDS[kind].fits(place) for place in places), (split, kind)
+
+
+def test_about_half_of_the_clips_are_abnormal_and_of_their_splits_kinds(clips):
+    assert 7 <= sum(clip.anomalous for clip in clips) <= 21
+    for clip in clips:
+        assert clip.family in families_of(clip.split) and clip.world == "surveillance"
+        assert {a.anomaly for a in clip.actors if a.anomalous} <= set(world.anomalies("surveillance", clip.split))
+
+
+@pytest.mark.parametrize(
+    "kind", ["people fighting", "person stealing a bag", "car crash", "item toppled over on the line"]
+)
+def test_what_is_asked_for_happens(kind):
+    clip = world.make_clip(2, split=KINDS[kind].split, anomalies=[(kind, 0.5)], **SMALL)
+    assert {actor.anomaly for actor in clip.actors if actor.anomalous} == {kind}
+    assert clip.anomaly_masks.any()
+
+
+def test_dialogues_go_in_the_papers_order_and_stay_in_the_corpus(clips):
+    vocabulary = set().union(*map(words, world.corpus(6000, seed=1, world="surveillance")))
+    assert len(vocabulary) < 600
+    for clip in clips:
+        turns = {turn.field: turn.answer for turn in clip.dialogue}
+        assert list(turns) == ["anomaly", "target", "trajectory", "when", "why", "environment"]
+        assert turns["anomaly"] == ("Yes." if clip.anomalous else "No.")
+        for turn in (*clip.dialogue, *world.normal_dialogue(clip, np.random.default_rng(0))):
+            assert words(turn.answer) <= vocabulary, turn
+        asked = {tuple(t.question for t in world.anomaly_dialogue(clip, np.random.default_rng(k))) for k in range(4)}
+        assert len(asked) > 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"world": "moon"}, "street, surveillance"),
+        ({"world": "surveillance", "anomalies": [("dog on the roof", 1.0)]}, "dog on the roof"),
+        ({"world": "surveillance", "split": "validation", "anomalies": [("person in a flying saucer", 1.0)]}, "saucer"),
+    ],
+)
+def test_bad_arguments_are_named(arguments, said):
+    with pytest.raises(ConfigError, match=said):
+        world.make_clip(0, **{"size": (32, 32), **arguments})

@@ -1,0 +1,80 @@
+"""The world of surveillance in words, for dialogues that belong to no clip."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+
+import numpy as np
+
+from ..staging import Words
+from .actors.people import BAGS, TROUSER_COLORS
+from .kinds import KINDS
+from .scenes import FAMILIES
+
+__all__ = ["SURVEILLANCE_WORDS", "THE_GROUNDS"]
+
+THE_GROUNDS = (
+    "walkway", "road", "cobbles", "pavement", "path", "yard", "promenade", "forecourt", "corridor", "hall", "floor", "platform",
+    "lane", "cycle path",
+)  # fmt: skip
+_CLOSED = (
+    "flower bed", "lawn", "loading bay", "fenced garden", "garden", "water side", "pump area", "closed part", "counter", "till",
+    "closed aisle", "machine area", "reception", "roped area", "track",
+)  # fmt: skip
+_VEHICLES = ("car", "van", "truck", "forklift")
+_ANYWHERE: dict[tuple[str, ...], tuple[str, ...]] = {
+    ("person",): (
+        "sitting", "pushing a cart", "walking a dog", "carrying a box", "putting down a box", "running", "crawling", "jumping",
+        "dancing", "staggering", "lying on the ground", "falling down", "fighting", "pushing somebody over", "being pushed over",
+        "throwing something", "stealing a bag", "taking away a thing",
+    ),
+    ("bag", "suitcase", "box"): ("standing beside its owner", "left behind"),
+    ("bag",): ("being stolen",),
+    ("box",): ("being carried",),
+    ("bottle", "ball", "bag"): ("flying through the air",),
+    ("bottle", "box", "suitcase"): ("moving on the line", "toppled over on the line", "fallen off the line"),
+    ("painting", "bottle", "box"): ("being taken away",),
+    ("car", "van"): ("parked", "crashing into a car"),
+    ("fire",): ("burning",),
+    ("smoke",): ("rising",),
+}  # fmt: skip
+_ON_GROUND: dict[tuple[str, ...], tuple[str, ...]] = {
+    ("person",): ("walking on the {}", "standing on the {}", "talking on the {}"),
+    ("bicycle", "scooter", "skateboard"): ("riding on the {}",),
+    ("wheelchair",): ("moving on the {}",),
+    ("cart",): ("being pushed on the {}", "rolling away on the {}"),
+    ("dog",): ("walking on the {}",),
+    ("box",): ("standing on the {}",),
+    _VEHICLES: ("driving on the {}", "driving the wrong way on the {}", "stopping suddenly on the {}"),
+}
+_LIFE = tuple(
+    [(kind, deed) for kinds, deeds in _ANYWHERE.items() for kind in kinds for deed in deeds]
+    + [(k, d.format(g)) for kinds, deeds in _ON_GROUND.items() for k in kinds for d in deeds for g in THE_GROUNDS]
+    + [("person", f"walking in the {closed}") for closed in _CLOSED]
+)
+_LIGHTS = ("bright day", "cloudy day", "evening", "night", "lamp light")
+
+
+@functools.lru_cache(maxsize=1)
+def _places() -> tuple[str, ...]:
+    return tuple(build(np.random.default_rng(0), (32, 32), None).words for build in FAMILIES.values())
+
+
+def _environment(rng: np.random.Generator) -> str:
+    place, light = _places()[rng.integers(len(_places()))], _LIGHTS[rng.integers(len(_LIGHTS))]
+    return f"{place}, {light}{('', '', ', fog', ', rain')[rng.integers(4)]}"
+
+
+def _attributes(rng: np.random.Generator) -> Mapping[str, str]:
+    words = {"trousers": TROUSER_COLORS[rng.integers(len(TROUSER_COLORS))]}
+    return words if rng.random() < 0.6 else {**words, "bag": BAGS[rng.integers(len(BAGS))]}
+
+
+SURVEILLANCE_WORDS = Words(
+    _LIFE,
+    ("person", *_VEHICLES, "dog", "cart", "bag", "suitcase", "box", "bottle", "ball", "painting"),
+    _environment,
+    _attributes,
+    {name: kind.why for name, kind in KINDS.items()},
+)
