@@ -40,6 +40,8 @@ from .world import (
 __all__ = ["KINDS", "MASK_SCALE", "Batch", "ClipData", "batches", "encode_dialogue", "mask_cells", "pack_clip", "some"]
 
 KINDS = ("person", "car", "van", "bicycle", "box")
+_LIKE = {"truck": "van", "forklift": "van", "scooter": "bicycle", "skateboard": "bicycle", "wheelchair": "bicycle"}
+"""What other kinds count as in dense targets; things count as boxes."""
 MASK_SCALE = 4
 """Mask cells along a patch."""
 MAX_WORDS = 12
@@ -118,10 +120,11 @@ class ClipData(Dataset):
             rate_hz=recipe.process_rate_hz,
             anomaly=None if self.anomalies else False,
             split=self.split,
+            world=recipe.world,
         )
         refine = self.anomalies and index >= self.refine_from
         turns = some(anomaly_dialogue(clip, rng), rng) if refine else normal_dialogue(clip, rng)[: self.narration_turns]
-        dialogues = (encode_dialogue(each, self._tokenizer) for each in (turns, imagined_dialogue(rng)))
+        dialogues = (encode_dialogue(each, self._tokenizer) for each in (turns, imagined_dialogue(rng, recipe.world)))
         return (pack_clip(clip.frames, self.spec), *self._targets(clip), *itertools.chain(*dialogues))
 
     def _targets(self, clip: Clip) -> tuple[np.ndarray, ...]:
@@ -140,13 +143,14 @@ class ClipData(Dataset):
         ]
         for actor in clip.actors:
             name = actor_words(actor)
+            kind = _LIKE.get(actor.kind, actor.kind if actor.kind in KINDS else "box")
             for t in range(steps):
                 seen = ((clip.objects[2 * t] == actor.id) | (clip.objects[2 * t + 1] == actor.id)).astype(np.float32)
                 if not seen.any():
                     continue
                 share = cv2.resize(seen, (columns, rows), interpolation=cv2.INTER_AREA)
                 mine = share > most[t]
-                most[t][mine], kinds[t][mine] = share[mine], KINDS.index(actor.kind) + 1
+                most[t][mine], kinds[t][mine] = share[mine], KINDS.index(kind) + 1
                 first, second = actor.boxes[2 * t], actor.boxes[2 * t + 1]
                 moved = (second[:2] + second[2:] - first[:2] - first[2:]) / 2 / (width, height) * 10
                 motion[t][mine] = np.nan_to_num(moved)

@@ -14,6 +14,7 @@ import yaml
 from tvau_runtime.errors import ConfigError
 
 from .backbone_size import BackboneSize
+from .world.versions import version
 
 __all__ = ["RECIPES", "Recipe", "StageSettings", "Stages", "Words", "read_recipe"]
 
@@ -91,8 +92,10 @@ class Recipe:
     lora_rank: int
     stages: Stages
     prompts: Words | None = None
+    world: str = "street"
 
     def __post_init__(self) -> None:
+        version(self.world)
         first = [name for name in ("backbone", "language") if getattr(self.stages, name)]
         if isinstance(self.backbone, str) and first:
             raise ConfigError(f"stages: {self.backbone} is not trained; remove {' and '.join(first)}")

@@ -23,7 +23,7 @@ from tvau_runtime.prompts import Prompts
 from .backbone_size import BackboneSize, new_backbone
 from .recipe import Recipe
 from .text import train_tokenizer
-from .world import ANOMALIES, NORMALITIES, corpus
+from .world import anomalies, corpus, normalities
 
 __all__ = ["Start"]
 
@@ -52,7 +52,7 @@ class Start:
         if self.checkpoint is not None:
             shutil.copyfile(self.checkpoint / checkpoint.TOKENIZER_FILE, target)
         elif isinstance(recipe.backbone, BackboneSize):
-            train_tokenizer(corpus(3000, recipe.seed), recipe.backbone.vocabulary, target)
+            train_tokenizer(corpus(3000, recipe.seed, recipe.world), recipe.backbone.vocabulary, target)
         else:
             shutil.copyfile(_tokenizer_of(recipe.backbone), target)
 
@@ -83,7 +83,7 @@ class Start:
             kept = str(Path(kept).resolve()) if Path(kept).is_dir() else kept
         manifest = Manifest(
             name=recipe.name,
-            prompts=_prompts(recipe) or Prompts(NORMALITIES, ANOMALIES),
+            prompts=_prompts(recipe) or Prompts(normalities(recipe.world), anomalies(recipe.world)),
             image_size=recipe.image_size,
             process_rate_hz=recipe.process_rate_hz,
             clip_length=recipe.clip_length,

@@ -23,7 +23,7 @@ bent). lift: of the lowest point above the ground, in heights."""
 _AT = {name: i for i, name in enumerate(JOINTS)}
 _HIP, _SHOULDER, _THIGH, _SHANK, _ARM, _FOREARM, _TRUNK = (0.052, 0.105, 0.245, 0.245, 0.17, 0.15, 0.29)
 
-CYCLE = {"walk": 0.8, "run": 1.45, "limp": 0.6, "crawl": 0.5}
+CYCLE = {"walk": 0.8, "run": 1.45, "crawl": 0.5}
 """Ground covered by two steps, in heights."""
 
 _STILL: dict[str, dict[str, float]] = {
@@ -52,10 +52,6 @@ _STILL: dict[str, dict[str, float]] = {
     },
     "on_side": {
         "roll": 1.5, "hip_l": 0.6, "hip_r": 0.4, "knee_l": 0.9, "knee_r": 0.6, "arm_l": 0.7, "arm_r": 1.3, "elbow_l": 0.9,
-    },
-    "kneel": {
-        "hip_l": 0.0, "hip_r": 1.5, "knee_l": 1.57, "knee_r": 1.5,
-        "lean": 0.25, "arm_l": 0.5, "arm_r": 0.7, "elbow_r": 0.6,
     },
     "reach": {"arm_r": 1.35, "elbow_r": 0.15, "lean": 0.3, "elbow_l": 0.2, "hip_l": -0.15, "hip_r": 0.2, "knee_r": 0.2},
     "wind_up": {"arm_r": -1.2, "elbow_r": 1.2, "side_r": 0.5, "lean": -0.25, "hip_l": 0.4, "arm_l": 0.9, "hip_r": -0.2},
@@ -90,8 +86,6 @@ _STILL: dict[str, dict[str, float]] = {
         "knee_r": 0.35, "hip_l": 0.2, "hip_r": 0.2, "side_l": 0.6,
         "side_r": 0.5, "elbow_l": 0.5, "elbow_r": 0.4,
     },
-    "drunk": {"lean": 0.25, "side_l": 0.5, "side_r": 0.35, "elbow_l": 0.5, "nod": 0.4},
-    "hands_up": {"arm_l": 2.7, "arm_r": 2.7, "side_l": 0.3, "side_r": 0.3, "elbow_l": 0.3, "elbow_r": 0.3},
     "carry": {"arm_l": 0.75, "arm_r": 0.75, "elbow_l": 1.05, "elbow_r": 1.05, "side_l": 0.05, "side_r": 0.05},
     "crawl": {
         "pitch": 1.35, "hip_l": 1.45, "hip_r": 1.45, "knee_l": 1.5,
@@ -124,27 +118,25 @@ def blend(first: Pose, second: Pose, weight: np.ndarray) -> Pose:
 
 
 def gait(name: str, phase: np.ndarray, swing: float = 1.0) -> Pose:
-    """Steps at phases [T] (rad, two steps a turn). name: walk, run, crawl, limp, jump, dance, sway, fidget, shuffle. swing: of
-    the arms, times the usual."""
+    """Movement at phases [T] (rad, two steps a turn). name: walk, run, crawl, drunk, jump, dance, fidget or talk. swing: of the
+    arms, times the usual."""
     count = len(phase)
-    pose = still("stand" if name not in ("crawl",) else "crawl", count)
+    pose = still("crawl" if name == "crawl" else "stand", count)
 
     def put(joint: str, value: np.ndarray | float) -> None:
         pose[:, _AT[joint]] = value
 
     left, right = phase, phase + np.pi
-    if name in ("walk", "run", "limp", "drunk"):
+    if name in ("walk", "run", "drunk"):
         amplitude, offset, bend, least, arm, elbow, lean = {
             "walk": (0.42, 0.02, 0.85, 0.07, 0.4, 0.25, 0.04),
             "drunk": (0.3, 0.05, 0.6, 0.12, 0.2, 0.4, 0.12),
-            "limp": (0.3, 0.02, 0.5, 0.1, 0.2, 0.3, 0.15),
             "run": (0.82, 0.3, 1.7, 0.3, 0.95, 1.55, 0.26),
         }[name]
         for side, at in (("l", left), ("r", right)):
-            stiff = 0.35 if name == "limp" and side == "r" else 1.0
-            put(f"hip_{side}", offset + amplitude * stiff * np.sin(at))
+            put(f"hip_{side}", offset + amplitude * np.sin(at))
             # The knee bends while the leg swings forward, and a little as it takes the weight.
-            put(f"knee_{side}", least + stiff * bend * np.clip(np.cos(at + 0.35), 0, None) ** 1.5)
+            put(f"knee_{side}", least + bend * np.clip(np.cos(at + 0.35), 0, None) ** 1.5)
             put(f"arm_{side}", -arm * swing * np.sin(at))
             put(f"elbow_{side}", elbow + 0.25 * np.clip(-np.sin(at), 0, None))
         put("lean", lean)

@@ -11,7 +11,7 @@ __all__ = ["THINGS", "THING_SIZES", "paint_thing"]
 
 THING_SIZES = {
     "bag": 0.35, "bottle": 0.15, "box": 0.45, "cart": 0.7, "dog": 0.6, "fire": 0.6, "smoke": 1.0, "suitcase": 0.4, "ball": 0.2,
-    "painting": 0.5, "bin": 0.4,
+    "painting": 0.5,
 }  # fmt: skip
 """What room they take on the ground, in m."""
 THINGS = tuple(THING_SIZES)
@@ -61,19 +61,17 @@ def _turned(points: np.ndarray, tip: np.ndarray, edge: float) -> np.ndarray:
 
 
 def _block(puppet: Puppet, kind: str, paint: Color, size: float, tip: np.ndarray) -> None:
-    length, width, height = {"bag": (0.5, 0.26, 0.32), "suitcase": (0.28, 0.44, 0.66), "bin": (0.42, 0.42, 0.85)}.get(
-        kind, (0.5, 0.42, 0.42)
-    )
+    length, width, height = {"bag": (0.5, 0.26, 0.32), "suitcase": (0.28, 0.44, 0.66)}.get(kind, (0.5, 0.42, 0.42))
     half, wide, tall = length * size / 2, width * size / 2, height * size
     ring = [(half, wide), (-half, wide), (-half, -wide), (half, -wide)]
-    squeeze = {"bag": 0.75, "bin": 1.12}.get(kind, 1.0)
+    squeeze = 0.75 if kind == "bag" else 1.0
 
     def put(points: list[tuple[float, float, float]], color: Color, over: float = 0.0) -> None:
         puppet.face(_turned(np.array(points), tip, half), color, over=over)
 
     for (ax, ay), (bx, by) in zip(ring, ring[1:] + ring[:1]):
         put([(ax, ay, 0), (bx, by, 0), (bx * squeeze, by * squeeze, tall), (ax * squeeze, ay * squeeze, tall)], paint)
-    put([(x * squeeze, y * squeeze, tall) for x, y in ring], shade(paint, 0.55 if kind == "bin" else 1.05))
+    put([(x * squeeze, y * squeeze, tall) for x, y in ring], shade(paint, 1.05))
     put([(x, y, 0.0) for x, y in ring][::-1], shade(paint, 0.6))
     if kind == "box":
         put(

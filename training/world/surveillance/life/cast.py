@@ -107,22 +107,22 @@ class Cast:
         self.end = float(times[-1])
         self.long = self.end > LONG_S
         self.parts: list[Part] = []
-        self._canvas, self._picture = canvas, picture
+        self.camera, self._picture = canvas, picture
         self._taken: list[tuple[np.ndarray, float]] = []
 
     # -- where and when ------------------------------------------------------------------------------------------------
 
     def seen(self, points: np.ndarray, margin: float = 0.08, up: float = 0.9) -> np.ndarray:
         """bool [n]: whether somebody who stands at [n, 2] would be well in view and not hidden by what is built."""
-        image = np.concatenate([points, np.full((len(points), 1), up)], -1) @ self._canvas.matrix[:, :3].T
-        image = image + self._canvas.matrix[:, 3]
+        image = np.concatenate([points, np.full((len(points), 1), up)], -1) @ self.camera.matrix[:, :3].T
+        image = image + self.camera.matrix[:, 3]
         depth = np.maximum(image[:, 2], 0.1)
         height, width = self._picture.near.shape
         x, y = image[:, 0] / depth, image[:, 1] / depth
         inside = (np.abs(x / width - 0.5) < 0.5 - margin) & (np.abs(y / height - 0.5) < 0.5 - margin * 1.2)
-        inside &= self._canvas.depth(points) > NEAREST * 1.5
+        inside &= self.camera.depth(points) > NEAREST * 1.5
         column, row = np.clip(x, 0, width - 1).astype(int), np.clip(y, 0, height - 1).astype(int)
-        return inside & (self._picture.near[row, column] > self._canvas.depth(points) - 0.4)
+        return inside & (self._picture.near[row, column] > self.camera.depth(points) - 0.4)
 
     def spot(self, track: Track, margin: float = 0.1) -> float | None:
         """A random length along a track at which it is in view, or None."""

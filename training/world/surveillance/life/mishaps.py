@@ -232,7 +232,7 @@ def fall_off_line(cast: Cast, name: str, when: float) -> None:
         lengths = at + speed * np.minimum(cast.times - start, 0)
         course = track.course(lengths)
         off = np.clip(cast.times - start, 0, None)
-        row = cast._canvas.matrix[2]
+        row = cast.camera.matrix[2]
         toward = -np.array([row[0], row[1]]) / np.hypot(row[0], row[1])  # to the side where it is seen
         out = np.minimum(off * 1.6, 0.95)
         level = np.maximum(0.0, height - 4.9 * np.clip(off - 0.25, 0, None) ** 2)
@@ -251,7 +251,7 @@ def take_item(cast: Cast, name: str, when: float) -> None:
         return
     x, y, z = spots[cast.rng.integers(len(spots))]
     grab, count = (when if cast.long else float(cast.rng.uniform(0.1, 0.4)) * cast.end), len(cast.times)
-    row = cast._canvas.matrix[2]
+    row = cast.camera.matrix[2]
     to_camera = math.atan2(-row[1], -row[0])
     away = to_camera + float(cast.rng.uniform(-1.0, 1.0))
     come = np.array([math.cos(away), math.sin(away)])
