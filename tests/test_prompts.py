@@ -1,0 +1,46 @@
+"""Prompts: their levels, and what is refused."""
+
+import pytest
+
+from tvau_runtime.errors import ConfigError
+from tvau_runtime.prompts import MAX_CHARS, MAX_PROMPTS, Prompts
+
+
+def test_words_become_phrases_and_sentences():
+    prompts = Prompts((" person walking ",), ("fire", "smoke"), sentence="Here is {}.")
+    assert prompts.texts("normal") == [
+        "person walking",
+        "surveillance video of person walking",
+        "Here is person walking.",
+    ]
+    assert prompts.texts("abnormal")[3:] == ["smoke", "surveillance video of smoke", "Here is smoke."]
+
+
+def test_an_empty_template_leaves_its_level_out():
+    assert Prompts(("a",), ("b",), phrase="", sentence="").texts("abnormal") == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"normal": ()}, "normal prompts must be a list of at least one non-blank text"),
+        ({"abnormal": ("fire", " ")}, "abnormal prompts must be a list of at least one non-blank text"),
+        ({"abnormal": ("fire", 3)}, "abnormal prompts must be a list of at least one non-blank text"),
+        ({"abnormal": ("x",) * (MAX_PROMPTS + 1)}, f"at most {MAX_PROMPTS} abnormal prompts, got {MAX_PROMPTS + 1}"),
+        (
+            {"abnormal": ("x" * (MAX_CHARS + 1),)},
+            f"an abnormal prompt may have at most {MAX_CHARS} characters, got 201",
+        ),
+        ({"normal": ("two\nlines",)}, "a normal prompt must be one line of plain text"),
+        ({"normal": ("\ud800",)}, "a normal prompt must be one line of plain text"),
+        ({"phrase": "a video"}, "the phrase template must hold {} once"),
+        ({"sentence": "{} and {}"}, "the sentence template must hold {} once"),
+        ({"sentence": "\x1b{}"}, "the sentence template must be one line of plain text"),
+        ({"phrase": "{}" + "x" * MAX_CHARS}, "the phrase template may have at most"),
+        ({"normal": ("fire", "fire")}, "the same prompts cannot be both normal and abnormal: fire"),
+    ],
+)
+def test_what_cannot_be_used_is_refused(fields, message):
+    with pytest.raises(ConfigError) as error:
+        Prompts(**{"normal": ("a walk",), "abnormal": ("fire",), **fields})
+    assert message in str(error.value)
