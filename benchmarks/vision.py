@@ -196,8 +196,8 @@ def tower_gflop(vision: Any, grid: tuple[int, int]) -> float:
 
 
 def ahd_gflop(vision_dim: int, text_dim: int, taps: int, patches: int) -> float:
-    """The same of the AHD: two projections per tap, and the products with two text vectors."""
-    return taps * 2 * patches * (vision_dim * vision_dim + vision_dim * text_dim + 2 * text_dim) / 1e9
+    """The same of the AHD: two projections per tap, and the product of their sum with two text vectors."""
+    return 2 * patches * (taps * (vision_dim * vision_dim + vision_dim * text_dim) + 2 * text_dim) / 1e9
 
 
 if __name__ == "__main__":

@@ -47,13 +47,13 @@ class VisionHeatmap(nn.Module):
     def sample(self) -> tuple[Tensor, ...]:
         backbone = self.model.backbone
         rows, columns = backbone.grid
-        return torch.randn(2, rows * columns, 1176), torch.randn(2, backbone.text_dim)
+        return torch.randn(2, rows * columns, 1176), torch.randn(2, 2, backbone.text_dim)
 
     def axes(self) -> tuple[Any, ...]:
-        return {0: "patches"}, None
+        return {0: "patches"}, {0: "patches"}
 
     def forward(self, pixels: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
-        """pixels [n, P, 1176] and text [2, D] to visual tokens [n, P/4, D] and H_c [n, 2, gh, gw], float32 in any precision."""
+        """pixels [n, P, 1176], text [n, 2, D] to visual tokens [n, P/4, D], H_c [n, 2, gh, gw], float32 in any precision."""
         tokens, maps = self.model.encode(pixels, text)
         return tokens.float(), maps
 

@@ -44,11 +44,10 @@ def profiles(artifact: Artifact, max_patches: int, max_tokens: int) -> dict[str,
     found: dict[str, list[Profile]] = {}
     for height, width in artifact.image_sizes:
         patches = (height // 14) * (width // 14)
-        text: Shape = (2, artifact.text_dim)
         found[artifact.vision_file((height, width))] = [
             {
                 "pixels": _range((least, patches, 1176), (best, patches, 1176), (most, patches, 1176)),
-                "text": _range(text, text, text),
+                "text": _range(*((count, 2, artifact.text_dim) for count in (least, best, most))),
             }
             for least, best, most in ((1, 1, 1), (1, max_patches, max_patches))
         ]

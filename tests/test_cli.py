@@ -203,11 +203,11 @@ def test_a_model_that_fails_on_the_way_leaves_what_was_seen(clip, flags, tmp_pat
 
     encode, calls = TorchBackend.encode, []
 
-    def failing(self, pixels):
+    def failing(self, pixels, text):
         calls.append(1)
         if len(calls) == 6:
             raise ModelError("the weights melted")
-        return encode(self, pixels)
+        return encode(self, pixels, text)
 
     monkeypatch.setattr(TorchBackend, "encode", failing)
     assert "the weights melted" in fails(capsys, "watch", clip, *flags, *ALWAYS, "--out", "o")

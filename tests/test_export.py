@@ -99,11 +99,13 @@ def test_a_cropped_cache_leaves_the_first_alone(engines):
 def test_prompts_given_at_run_time_move_the_heat_map_alike(engines):
     pixels = np.random.default_rng(0).normal(size=(1, 24, 1176)).astype(np.float32)
     before = engines[1].encode(pixels)[1]
-    for engine in engines:
-        engine.set_prompts(Prompts(("a dog",), ("a red van", "smoke")))
-    ours, theirs = (engine.encode(pixels)[1] for engine in engines)
+    prompts = Prompts(("a dog",), ("a red van", "smoke"))
+    ours, theirs = (engine.encode(pixels, engine.text_features(prompts))[1] for engine in engines)
     np.testing.assert_allclose(ours, theirs, atol=1e-4)
     assert np.abs(theirs - before).max() > 1e-3
+    text = np.stack([engines[1].text_features(given) for given in (prompts, engines[1].prompts)])
+    both = engines[1].encode(np.concatenate([pixels, pixels]), text)[1]
+    np.testing.assert_allclose(both, np.concatenate([theirs, before]), atol=1e-4)
 
 
 def test_the_manifest_says_how_near_the_graphs_are(exported):

@@ -74,7 +74,10 @@ def test_multi_camera_file():
     given = settings((FOLDER / "multi_camera.yaml").read_text())
     own = {o.path for o in describe(NodeConfig)}
     config = fill(NodeConfig, {k: v for k, v in given.items() if k in own})
-    fill(PipelineConfig, {k: v for k, v in given.items() if k not in own})
+    prompts = {k: v for k, v in given.items() if k.startswith("prompts.")}
+    assert {name.split(".")[1] for name in prompts} <= set(config.cameras)
+    assert all(isinstance(words, list) for words in prompts.values())
+    fill(PipelineConfig, {k: v for k, v in given.items() if k not in own | prompts.keys()})
     assert len(config.cameras) == len(config.image_topics) == 3
 
 

@@ -118,6 +118,31 @@ def test_calibrated_weights_let_close_text_vectors_differ_by_ten():
     assert float(decoder.weights.detach().sum() * apart) == pytest.approx(10.0, rel=1e-4)
 
 
+def test_a_new_center_sets_prompts_apart_and_leaves_the_models_own_maps_about_as_they_were():
+    torch.manual_seed(0)
+    decoder, tapped = AnomalyHeatmapDecoder(6, 64, 2), [torch.randn(3, 6, 6) for _ in range(2)]
+    base = 5 * torch.nn.functional.normalize(torch.randn(64), dim=0)
+    text, other = base + 0.02 * torch.randn(2, 64), base + 0.02 * torch.randn(64)
+    decoder.calibrate(text)
+    before = decoder(tapped, text, (2, 3))
+    decoder.recenter(text)
+    after = decoder(tapped, text, (2, 3))
+    normal, abnormal, third = torch.nn.functional.normalize(torch.stack([*text, other]) - decoder.center, dim=-1)
+    assert float(normal @ abnormal) == pytest.approx(-1.0, rel=1e-4)
+    assert abs(float(normal @ third)) < 0.8, "its cosine was above 0.99"
+    torch.testing.assert_close(after.diff(dim=1), before.diff(dim=1), atol=0.4, rtol=0.1)
+
+
+def test_prompts_of_each_patch_are_as_if_it_were_alone():
+    torch.manual_seed(0)
+    decoder, tapped = AnomalyHeatmapDecoder(6, 5, 2), [torch.randn(3, 6, 6) for _ in range(2)]
+    text = torch.randn(3, 2, 5)
+    decoder.recenter(text[0])
+    together = decoder(tapped, text, (2, 3))
+    alone = [decoder([tap[n : n + 1] for tap in tapped], text[n], (2, 3)) for n in range(3)]
+    torch.testing.assert_close(together, torch.cat(alone))
+
+
 def test_anomaly_prompts_have_the_papers_layout():
     torch.manual_seed(0)
     encoder = RegionAnomalyEncoder(8, (4, 4, 4), 16)
@@ -269,13 +294,15 @@ def test_prompts_can_be_replaced_at_run_time(tiny):
     engine = open_backend(EngineConfig(model=str(tiny)))
     pixels = np.random.default_rng(0).normal(size=(1, 24, 1176)).astype(np.float32)
     _, before = engine.encode(pixels)
-    engine.set_prompts(Prompts(("a red car",), ("person running", "fire")))
-    _, changed = engine.encode(pixels)
+    text = engine.text_features(Prompts(("a red car",), ("person running", "fire")))
+    _, changed = engine.encode(pixels, text)
     assert np.abs(changed - before).max() > 1e-3
-    swapped = Prompts(engine.prompts.abnormal, engine.prompts.normal)
-    engine.set_prompts(swapped)
-    _, mirrored = engine.encode(pixels)
+    _, mirrored = engine.encode(pixels, text[::-1].copy())
     np.testing.assert_allclose(mirrored[:, ::-1], changed, atol=1e-5)
+    _, both = engine.encode(np.concatenate([pixels, pixels]), np.stack([text, text[::-1]]))
+    np.testing.assert_allclose(both, np.concatenate([changed, mirrored]), atol=1e-5)
+    own = engine.text_features(engine.prompts)
+    np.testing.assert_array_equal(engine.encode(pixels, own)[1], before)
 
 
 def test_the_language_models_adapter_is_merged_on_loading(tmp_path):

@@ -265,9 +265,9 @@ def test_dropped_frames_are_reported(peer, watch, monkeypatch):
     held = threading.Event()
     encode = node._pipeline.backend.encode
 
-    def slow(pixels):
+    def slow(pixels, text):
         assert held.wait(30)
-        return encode(pixels)
+        return encode(pixels, text)
 
     monkeypatch.setattr(node._pipeline.backend, "encode", slow)
     stream(peer, 12)
@@ -282,9 +282,9 @@ def test_a_reduced_rate_is_reported_and_comes_back(peer, watch, monkeypatch):
     encode = node._pipeline.backend.encode
     held = threading.Event()  # never set while the engine is to be slow
 
-    def slow(pixels):
+    def slow(pixels, text):
         held.wait(0.5)
-        return encode(pixels)
+        return encode(pixels, text)
 
     monkeypatch.setattr(node._pipeline.backend, "encode", slow)
     sent = iter(range(10**6))

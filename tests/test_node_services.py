@@ -7,7 +7,8 @@ import pytest
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 pytest.importorskip("tvau_msgs.msg", reason="tvau_msgs is not built")
 
-from ros_tools import ALWAYS, RATE_HZ, SIZE, listen, query, stream, wait_for
+from rclpy.parameter import Parameter
+from ros_tools import ALWAYS, RATE_HZ, SIZE, listen, logged, query, stream, wait_for
 from sensor_msgs.msg import Image
 from std_srvs.srv import Trigger
 from tvau_msgs.msg import AnomalyEvent, AnomalyScore
@@ -117,11 +118,66 @@ def test_set_prompts(peer, watch):
     wait_for(lambda: len(heatmaps) == 2, "another heat map")
     assert bytes(heatmaps[0].data) != bytes(heatmaps[1].data), "the same picture, other prompts"
 
-    for fields, text in (({"normal": [" "]}, "at least one non-blank"), ({"phrase": "a video"}, "must hold {} once")):
+    answer = peer.call(SetPrompts, "tvau/set_prompts", camera="camera")
+    assert (answer.ok, answer.abnormal) == (True, ["person jumping", "fire"]), "only tells"
+    for fields, text in (
+        ({"normal": [" "]}, "at least one non-blank"),
+        ({"phrase": "a video"}, "must hold {} once"),
+        ({"abnormal": ["x" * 500]}, "at most 200 characters"),
+        ({"abnormal": ["x"] * 100}, "at most 64 abnormal prompts"),
+        ({"abnormal": ["a\nb"]}, "without control characters"),
+        ({"abnormal": ["smoke"], "camera": "attic"}, "there is no camera 'attic'; there are: camera"),
+    ):
         refused = peer.call(SetPrompts, "tvau/set_prompts", **fields)
         assert not refused.ok
         assert text in refused.message
         assert refused.abnormal == ["person jumping", "fire"]
+
+
+def test_each_camera_has_prompts_of_its_own_from_parameters_and_by_the_service(peer, watch):
+    yard, common = ["person riding a bicycle"], ["person running", "fire"]
+    node = watch(cameras=["gate", "yard"], **{"prompts.abnormal": common, "prompts.yard.abnormal": yard})
+
+    def in_force(camera=""):
+        return peer.call(SetPrompts, "tvau/set_prompts", camera=camera).abnormal
+
+    assert (in_force(), in_force("gate"), in_force("yard")) == (common, common, yard)
+    heatmaps = {name: listen(peer, node, Image, f"{name}/heatmap") for name in ("gate", "yard")}
+    for name in heatmaps:
+        stream(peer, 8, topic=f"{name}/image_raw")
+    wait_for(lambda: all(len(maps) == 4 for maps in heatmaps.values()), "heat maps of both")
+    assert bytes(heatmaps["gate"][0].data) != bytes(heatmaps["yard"][0].data), "the same picture, other prompts"
+    first = query(peer, question="Is there any anomaly in the video?", camera="yard")
+    assert first.abnormal == yard
+
+    assert peer.call(SetPrompts, "tvau/set_prompts", camera="yard", abnormal=["smoke"]).ok
+    assert (in_force("gate"), in_force("yard")) == (common, ["smoke"])
+    stream(peer, 8, first=8, topic="yard/image_raw")
+    wait_for(lambda: len(heatmaps["yard"]) == 8, "more of one")
+    assert query(peer, question="Is there any anomaly in the video?", camera="yard").abnormal == ["smoke"]
+    again = query(peer, question="Is there any anomaly in the video?", session=first.session)
+    assert (again.abnormal, again.score) == (yard, first.score), "a dialogue stays with its evidence"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("prompts.attic.abnormal", ["fire"], "there is no parameter 'prompts.attic.abnormal'"),
+        ("prompts.unusual", ["fire"], "there is no parameter 'prompts.unusual'"),
+        ("prompts.abnormal", "fire", "parameter prompts.abnormal must be a list of texts, got 'fire'"),
+        ("prompts.camera.phrase", "a video", "parameters prompts.camera.*: the phrase template must hold {} once"),
+    ],
+)
+def test_prompts_among_the_parameters_that_cannot_be_used_are_told_at_configure(watch, name, value, message):
+    node = watch(**{name: value})
+    assert any(message in line for line in logged(node, "cannot configure"))
+
+
+def test_prompts_do_not_change_by_parameters_while_the_node_runs(watch):
+    node = watch(**{"prompts.abnormal": ["fire"]})
+    (result,) = node.set_parameters([Parameter("prompts.abnormal", value=["smoke"])])
+    assert not result.successful
+    assert "~/set_prompts" in result.reason
 
 
 def test_reset(peer, watch):

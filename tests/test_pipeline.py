@@ -49,7 +49,7 @@ def calls(backend, monkeypatch):
     """The pixels of every call to the real engine's `encode`."""
     seen = []
     encode = backend.encode
-    monkeypatch.setattr(backend, "encode", lambda pixels: (seen.append(pixels), encode(pixels))[1])
+    monkeypatch.setattr(backend, "encode", lambda pixels, text: (seen.append(pixels), encode(pixels, text))[1])
     return seen
 
 
@@ -164,11 +164,11 @@ def test_one_failing_camera_does_not_hurt_the_others(backend, monkeypatch, fault
     first, second = (resize(one.rgb, backend.spec) for one in waiting["b"])
     bad = pack_pair(first, second, backend.spec)
 
-    def broken(pixels):
+    def broken(pixels, text):
         hit = [bool((each == bad).all()) for each in pixels]
         if fault == "engine" and any(hit):
             raise RuntimeError("it chokes on this one")
-        tokens, maps = encode(pixels)
+        tokens, maps = encode(pixels, text)
         if fault == "numbers":
             maps = np.where(np.reshape(hit, (-1, 1, 1, 1)), np.float32("nan"), maps)
         return tokens, maps
@@ -346,7 +346,7 @@ def test_a_failing_engine_costs_a_window_but_not_the_stream(backend, monkeypatch
     pipeline = pipeline_of(backend)
     feed(pipeline, range(8))
     with monkeypatch.context() as patch:
-        patch.setattr(backend, "encode", lambda _: (_ for _ in ()).throw(RuntimeError("out of memory")))
+        patch.setattr(backend, "encode", lambda *_: (_ for _ in ()).throw(RuntimeError("out of memory")))
         pipeline.push(frame(8))
         with pytest.raises(RuntimeError, match="out of memory"):
             pipeline.push(frame(9))
@@ -358,7 +358,7 @@ def test_a_failing_engine_costs_a_window_but_not_the_stream(backend, monkeypatch
 
 def test_a_heat_map_that_is_not_a_number_is_refused(backend, monkeypatch):
     encode = backend.encode
-    monkeypatch.setattr(backend, "encode", lambda pixels: tuple(a * np.float32("nan") for a in encode(pixels)))
+    monkeypatch.setattr(backend, "encode", lambda *given: tuple(a * np.float32("nan") for a in encode(*given)))
     pipeline = pipeline_of(backend)
     pipeline.push(frame(0))
     with pytest.raises(ModelError, match="not numbers"):

@@ -9,11 +9,13 @@ import pytest
 pytest.importorskip("torch", reason="the torch engine is not installed")
 pytest.importorskip("transformers", reason="the torch engine is not installed")
 
-from streaming import ALWAYS, NEVER, QUARTER, events_of, feed, heat_of, open_tiny, phases, pipeline_of, steps_of
+from streaming import ALWAYS, NEVER, QUARTER, events_of, feed, frame, heat_of, open_tiny, phases, pipeline_of, steps_of
 
 from tvau_runtime import Phase, Prompts, QueryError
 from tvau_runtime.evidence import EvidenceStore
 from tvau_runtime.types import Window
+
+OTHER = Prompts(normal=("red car",), abnormal=("person walking",))
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +48,8 @@ def test_an_events_window_has_its_peak_in_the_middle(backend, monkeypatch, peak)
     pipeline = pipeline_of(backend, ALWAYS)
     encode, count = backend.encode, iter(range(100))
 
-    def raised(pixels):
-        tokens, maps = encode(pixels)
+    def raised(pixels, text):
+        tokens, maps = encode(pixels, text)
         hot = next(count) == peak
         return tokens, np.stack([np.zeros_like(maps[:, 0]), np.full_like(maps[:, 1], 3.0 if hot else 0.0)], axis=1)
 
@@ -196,13 +198,54 @@ def test_event_settings_change_while_running_also_for_cameras_to_come(backend):
 
 
 def test_prompts_change_the_heat_from_the_next_patch_on(backend):
-    old = backend.prompts
     first = heat_of(feed(pipeline_of(backend), range(2)))
     pipeline = pipeline_of(backend)
-    try:
-        pipeline.set_prompts(Prompts(normal=("red car",), abnormal=("person walking",)))
-        changed = heat_of(feed(pipeline, range(2)))
-    finally:
-        pipeline.set_prompts(old)
+    pipeline.set_prompts(OTHER)
+    changed = heat_of(feed(pipeline, range(2)))
     assert np.abs(changed - first).max() > 1e-4
     np.testing.assert_array_equal(heat_of(feed(pipeline_of(backend), range(2))), first)
+
+
+def test_other_prompts_end_events_and_start_the_window_anew(backend):
+    pipeline = pipeline_of(backend, ALWAYS)
+    feed(pipeline, range(8))
+    before = pipeline.ask("Is there any anomaly in the video?")
+    assert before.prompts == backend.prompts
+    pipeline.set_prompts(backend.prompts)
+    assert Phase.END not in phases(feed(pipeline, range(8, 10))), "nothing has changed"
+    pipeline.set_prompts(OTHER)
+    assert pipeline.ask("And?").prompts == backend.prompts, "no frame has come since"
+    (ended, *_) = feed(pipeline, [10])
+    assert {event.phase for event in ended.events} == {Phase.END}
+    with pytest.raises(QueryError, match="0 of 4 steps"):
+        pipeline.ask("And?")
+    assert {u.step.prompts for u in feed(pipeline, range(11, 18)) if u.step} == {OTHER}
+    after = pipeline.ask("Is there any anomaly in the video?")
+    assert (after.prompts, after.window_start_ns) == (OTHER, 10 * QUARTER)
+    again = pipeline.ask("Describe anomaly features in detail.", session=before.session)
+    assert (again.prompts, again.score) == (backend.prompts, before.score), "a dialogue stays with its evidence"
+
+
+def test_each_camera_has_its_own_prompts_and_all_are_encoded_in_one_call(backend, monkeypatch):
+    pipeline, calls, encode = pipeline_of(backend), [], backend.encode
+    pipeline.set_prompts(OTHER, "b")
+    monkeypatch.setattr(backend, "encode", lambda *given: (calls.append(len(given[0])), encode(*given))[1])
+    frames = {camera: [frame(n, camera=camera) for n in range(2)] for camera in "abc"}
+    pushed = pipeline.push_together(frames)
+    assert calls == [3]
+    steps = {camera: steps_of(result.updates)[0] for camera, result in pushed.items()}
+    assert {camera: step.prompts for camera, step in steps.items()} == {
+        "a": backend.prompts,
+        "b": OTHER,
+        "c": backend.prompts,
+    }
+    monkeypatch.undo()
+    alone = pipeline_of(backend)
+    alone.set_prompts(OTHER)
+    np.testing.assert_allclose(steps["b"].class_maps, steps_of(feed(alone, range(2)))[0].class_maps, atol=1e-5)
+    np.testing.assert_allclose(
+        steps["a"].class_maps, steps_of(feed(pipeline_of(backend), range(2)))[0].class_maps, atol=1e-5
+    )
+    assert (pipeline.prompts(), pipeline.prompts("b")) == (backend.prompts, OTHER)
+    pipeline.set_prompts(OTHER)
+    assert {pipeline.prompts(camera) for camera in ("", "a", "b", "new")} == {OTHER}

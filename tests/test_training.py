@@ -71,10 +71,10 @@ def test_a_run_ends_in_a_checkpoint_that_opens_and_says_how_it_was_made(unbroken
     assert facts["seed"] == 5
     assert facts["command"].startswith("python training/train.py --recipe")
     stages = [json.loads(line)["stage"] for line in (unbroken / "log.jsonl").read_text().splitlines()]
-    assert stages == ["backbone", "language", "ahd", "rae"]
+    assert stages == ["backbone", "language", "ahd", "rae", "guidance"]
 
 
-@pytest.mark.parametrize("stop_at", [1, 4, 7, 10])
+@pytest.mark.parametrize("stop_at", [1, 4, 7, 10, 13])
 def test_a_run_that_was_stopped_goes_on_to_the_same_weights(
     recipe_file, unbroken, tmp_path, monkeypatch, stop_at, capsys
 ):
@@ -162,6 +162,7 @@ def test_each_stage_trains_its_own_part_alone(recipe_file, tmp_path):
         ("language", ("backbone.model.model.language_model.", "backbone.model.lm_head.")),
         ("ahd", "ahd."),
         ("rae", ("rae.", "lora_")),
+        ("guidance", "ahd."),
     ):
         before = {k: v.clone() for k, v in run.model.state_dict().items()}
         stage = run.train(name, getattr(run.recipe.stages, name))
@@ -192,7 +193,7 @@ def test_each_visual_tokens_words_end_with_its_place(unbroken):
     file = Path(tvau_runtime.__file__).parent / "assets/tvau-tiny/tokenizer.json"
     data = ClipData(recipe, spec, file, series=0, anomalies=True, refine_from=0, narration_turns=3)
     rows, columns = (side // 2 for side in spec.grid)
-    words = data[0][6].reshape(-1, rows, columns, MAX_WORDS)
+    words = data[0][7].reshape(-1, rows, columns, MAX_WORDS)
     for row, column in itertools.product(range(rows), range(columns)):
         box = np.array([column, row, column + 1, row + 1])
         said = TextTokenizer(file).decode([i for i in words[0, row, column].tolist() if i >= 0])
@@ -256,7 +257,7 @@ def test_evaluation_prints_and_writes_its_figures(unbroken, tmp_path, capsys):
         ({"image_size": [28]}, "image_size must be a list of 2"),
         (
             {"stages": {"backbone": STAGE, "language": STAGE, "ahd": STAGE}},
-            "stages: setting rae is missing",
+            "stages: setting rae, guidance is missing",
         ),
         (
             {"stages": {**MINI["stages"], "backbone": {**STAGE, "steps": 0}}},

@@ -79,7 +79,7 @@ def test_cameras_are_served_in_turn(backend, monkeypatch):
 
 def test_pairs_of_all_cameras_that_wait_go_through_the_engine_together(backend, monkeypatch):
     gate, encode, sizes = Gate(monkeypatch, backend, "encode"), backend.encode, []
-    monkeypatch.setattr(backend, "encode", lambda pixels: (sizes.append(len(pixels)), encode(pixels))[1])
+    monkeypatch.setattr(backend, "encode", lambda pixels, text: (sizes.append(len(pixels)), encode(pixels, text))[1])
     names = [f"cam{n}" for n in range(6)]
     got, pipeline = [], pipeline_of(backend)
     with StreamWorker(pipeline, got.append) as worker:
@@ -120,10 +120,10 @@ def test_a_failing_camera_costs_the_others_nothing(backend, caplog):
 def test_a_failing_engine_is_counted_and_logged_and_the_stream_goes_on(backend, monkeypatch, caplog):
     encode, count = backend.encode, iter(range(100))
 
-    def fails_at_first(pixels):
+    def fails_at_first(pixels, text):
         if next(count) < 5:
             raise ModelError("the weights are tired")
-        return encode(pixels)
+        return encode(pixels, text)
 
     monkeypatch.setattr(backend, "encode", fails_at_first)
     got = []

@@ -24,6 +24,7 @@ from tvau_runtime.errors import ConfigError, TvauError
 from tvau_runtime.frames import pack_pair, resize
 from tvau_runtime.tokenizer import TextTokenizer
 
+from .guidance import deed_of
 from .recipe import Recipe
 from .world import (
     PLACES,
@@ -44,10 +45,12 @@ _LIKE = {"truck": "van", "forklift": "van", "scooter": "bicycle", "skateboard": 
 """What other kinds count as in dense targets; things count as boxes."""
 MASK_SCALE = 4
 """Mask cells along a patch."""
+LEAST_SHARE = 0.3
+"""What covers less of a mask cell is not what is done there."""
 MAX_WORDS = 12
 LATER_TOKEN = 0.3
 """What each token of an answer but the first counts in the loss."""
-_DENSE = 7
+_DENSE = 8
 """So many fields of a batch are of one size for all clips; the others are dialogues."""
 
 
@@ -59,6 +62,8 @@ class Batch:
     """float32 [B, T', P, 1176]"""
     masks: Tensor
     """float32 [B, T', 4 gh, 4 gw], share of each cell that is abnormal in either frame"""
+    deeds: Tensor
+    """uint8 [B, T', 4 gh, 4 gw], what is done there, by its number in `guidance.DEEDS`; 0 for none of these"""
     kinds: Tensor
     """int64 [B, T', P], raster order: 0 background, 1.. as in KINDS"""
     ground: Tensor
@@ -130,6 +135,8 @@ class ClipData(Dataset):
     def _targets(self, clip: Clip) -> tuple[np.ndarray, ...]:
         (rows, columns), steps = self.spec.grid, len(clip.frames) // 2
         masks = mask_cells(clip.anomaly_masks, self.spec)
+        size = (columns * MASK_SCALE, rows * MASK_SCALE)
+        deeds, clearest = np.zeros(masks.shape, np.uint8), np.full(masks.shape, LEAST_SHARE, np.float32)
         kinds = np.zeros((steps, rows, columns), np.int64)
         motion = np.zeros((steps, rows, columns, 2), np.float32)
         extent = np.zeros((steps, rows, columns, 4), np.float32)
@@ -148,6 +155,10 @@ class ClipData(Dataset):
                 seen = ((clip.objects[2 * t] == actor.id) | (clip.objects[2 * t + 1] == actor.id)).astype(np.float32)
                 if not seen.any():
                     continue
+                if not actor.anomalous or actor.abnormal_frames[2 * t : 2 * t + 2].any():
+                    share = cv2.resize(seen, size, interpolation=cv2.INTER_AREA)
+                    mine = share > clearest[t]
+                    clearest[t][mine], deeds[t][mine] = share[mine], deed_of(actor)
                 share = cv2.resize(seen, (columns, rows), interpolation=cv2.INTER_AREA)
                 mine = share > most[t]
                 most[t][mine], kinds[t][mine] = share[mine], KINDS.index(kind) + 1
@@ -169,6 +180,7 @@ class ClipData(Dataset):
         ]
         return (
             masks,
+            deeds,
             kinds.reshape(steps, -1),
             ground.astype(np.int64).ravel(),
             motion.reshape(steps, -1, 2),

@@ -60,6 +60,7 @@ class Stages:
     rae: StageSettings
     backbone: StageSettings | None = None
     language: StageSettings | None = None
+    guidance: StageSettings | None = None
     one_shot: StageSettings = field(
         default_factory=lambda: StageSettings(steps=60, batch=8, learning_rate=2e-3, cache=15)
     )
@@ -101,6 +102,8 @@ class Recipe:
             raise ConfigError(f"stages: {self.backbone} is not trained; remove {' and '.join(first)}")
         if not isinstance(self.backbone, str) and len(first) < 2:
             raise ConfigError("stages: a backbone that is trained from nothing needs the stages backbone and language")
+        if self.stages.guidance and self.world != "street":
+            raise ConfigError(f"stages: guidance knows no names for what there is in the world {self.world}; remove it")
         if min(self.lora_rank, *self.rae_conv_widths) < 1:
             raise ConfigError(
                 f"lora_rank and rae_conv_widths must be at least 1, got {self.lora_rank}, {self.rae_conv_widths}"

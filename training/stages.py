@@ -6,6 +6,8 @@ language  the backbone's language model, from random weights, on dialogue about 
           kept, and on text without pictures
 ahd       the AHD alone, on masks: focal + dice
 rae       the RAE and a LoRA adapter of the language model, on dialogue: narration first, then anomaly-focused refinement
+guidance  the AHD again, on prompts that are drawn anew at every step, so that it follows them; under the model's own prompts
+          its maps stay those that the RAE was trained on
 one_shot  a trained AHD, on windows of one abnormal clip
 
 A stage is called, as any module is, with a batch, and gives what the frozen part of the model makes of it; called with that
@@ -15,10 +17,12 @@ too, it gives the terms of the loss. Whatever holds the weights in pieces or sum
 from __future__ import annotations
 
 import contextlib
+import copy
 import itertools
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -26,14 +30,18 @@ from torch.nn import functional as F
 from tvau_runtime.chat import HEAD, TAIL
 from tvau_runtime.model import checkpoint
 from tvau_runtime.model.tvau import TVAU
+from tvau_runtime.prompts import Prompts
 from tvau_runtime.tokenizer import TextTokenizer
 
 from .batches import KINDS, MASK_SCALE, Batch
+from .guidance import draw
 from .losses import answer_loss, dice_loss, focal_loss, word_loss
 from .machines import pooled
 from .world import PLACES
 
-__all__ = ["STAGES", "AhdStage", "BackboneStage", "LanguageStage", "OneShotStage", "RaeStage", "Stage"]
+__all__ = [
+    "STAGES", "AhdStage", "BackboneStage", "GuidanceStage", "LanguageStage", "OneShotStage", "RaeStage", "Stage",
+]  # fmt: skip
 
 _HEADS = (len(KINDS) + 1, 3, 2, 4)
 """Outputs of the dense heads: kind of object, ground, motion, extent."""
@@ -244,6 +252,68 @@ class RaeStage(Stage):
         self.model.backbone.model.model.language_model = self.adapter.unload()
 
 
+class GuidanceStage(AhdStage):
+    """Stage 1 once more, with varied prompts: where the text is always the same, the AHD learns to do without it.
+
+    Every clip of every step has prompts of its own, and its mask is of what they name abnormal. Some have the model's own, for
+    which the class maps are to stay as they were: whatever the RAE and the language model have learned of them stays true.
+    Several processes draw other prompts than one would.
+    """
+
+    own_prompts = 0.25
+    """Share of the clips with the model's own prompts."""
+    faithful = 0.2
+    """What a squared difference from the former maps, in logits, counts."""
+    room = 6.0
+    """How much larger the weights w_i become: a feature that answers to many prompts can lie along none of them."""
+
+    def prepare(self, lora_rank: int) -> None:
+        self.former = copy.deepcopy(self.model.ahd).requires_grad_(False)
+        self.model.ahd.recenter(self.text)
+        with torch.no_grad():
+            self.model.ahd.weights.mul_(self.room)
+        self.model.ahd.requires_grad_(True)
+        self.drawn: Tensor
+        self.register_buffer("drawn", torch.zeros((), dtype=torch.int64))  # kept, so that a resumed run draws the same
+        self._sums: dict[str, tuple[Tensor, int]] = {}
+
+    def losses(self, seen: tuple[Tensor, ...], batch: Batch) -> dict[str, Tensor]:
+        rng = np.random.default_rng([torch.initial_seed(), int(self.drawn)])
+        self.drawn += 1
+        own = torch.from_numpy(rng.random(len(batch.deeds)) < self.own_prompts)
+        own[0], own[-1] = True, False
+        texts, masks = [], []
+        for number, deeds in enumerate(batch.deeds):
+            if own[number]:
+                texts.append(self.text)
+                continue
+            prompts, hot = draw(rng, deeds.unique().tolist())
+            texts.append(torch.stack([self._pooled(prompts, category) for category in ("normal", "abnormal")]))
+            masks.append(torch.from_numpy(hot).to(deeds.device, torch.float32)[deeds.long()])
+        steps, grid = batch.deeds.shape[1], self.model.backbone.grid
+        own = own.to(self.text.device).repeat_interleave(steps)
+        maps = self.model.ahd(list(seen), torch.stack(texts).repeat_interleave(steps, dim=0), grid)
+        with torch.no_grad():
+            before = self.former([tap[own] for tap in seen], self.text, grid)
+        named = F.interpolate(maps[~own], scale_factor=MASK_SCALE, mode="bilinear", align_corners=False)
+        mask = torch.cat(masks)
+        return {
+            "focal": 5.0 * focal_loss(named, mask),
+            "dice": dice_loss(named, mask),
+            # What both classes share is nothing to the softmax, and the RAE leaves it out.
+            "own": self.faithful * F.mse_loss(maps[own].diff(dim=1), before.diff(dim=1)),
+        }
+
+    def _pooled(self, prompts: Prompts, category: str) -> Tensor:
+        """The same as `Backbone.text_features` of a category, from what is known of each text: [D]."""
+        for text in prompts.texts(category):
+            if text not in self._sums:
+                ids = torch.tensor(self.tokenizer.encode(text), device=self.text.device)
+                self._sums[text] = self.model.backbone.embed(ids).sum(dim=0), len(ids)
+        sums, counts = zip(*(self._sums[text] for text in prompts.texts(category)), strict=True)
+        return torch.stack(sums).sum(dim=0) / sum(counts)
+
+
 class OneShotStage(AhdStage):
     """Stage 1 from where it ended, on a single clip."""
 
@@ -259,6 +329,7 @@ STAGES: dict[str, type[Stage]] = {
     "language": LanguageStage,
     "ahd": AhdStage,
     "rae": RaeStage,
+    "guidance": GuidanceStage,
     "one_shot": OneShotStage,
 }
 """In this order."""

@@ -379,12 +379,12 @@ def _stages(options: argparse.Namespace, start: Start, footage: Footage | None) 
         if start.fresh or options.stage:
             raise ConfigError("--one-shot trains the AHD of a checkpoint on: give it with --start, and no --stage")
         return ["one_shot"]
-    wanted = options.stage or start.stages
+    wanted = options.stage or [name for name in start.stages if not (footage and name == "guidance")]
     if odd := [name for name in wanted if name not in start.stages]:
         raise ConfigError(
             f"--stage {' '.join(odd)}: the backbone is not trained here; there are {', '.join(start.stages)}"
         )
-    if footage and (odd := {"backbone", "language"} & set(wanted)):
+    if footage and (odd := {"backbone", "language", "guidance"} & set(wanted)):
         raise ConfigError(
             f"the stages {' and '.join(sorted(odd))} need the synthetic world: train them there, and go on with --start"
         )

@@ -51,6 +51,7 @@ def evidence_of(
         end_ns=track[-1].stamp_ns if track else warm[-1][1],
         window_start_ns=window.start_ns,
         window_end_ns=window.end_ns,
+        prompts=window.prompts,
     )
 
 

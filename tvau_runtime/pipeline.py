@@ -21,7 +21,7 @@ from .dialogue import DialogueEngine
 from .errors import FrameError, QueryError
 from .evidence import EvidenceStore
 from .prompts import Prompts
-from .stream import CameraStream, Geometry, Pair, StreamStats, Update, allowed_halvings
+from .stream import CameraStream, Geometry, Guidance, Pair, StreamStats, Update, allowed_halvings
 from .types import AnomalyEvent, Answer, Frame, Step, Window
 from .window import stretch
 
@@ -69,6 +69,8 @@ class Pipeline:
         self._halvings = 0
         self._evidence = EvidenceStore()
         self._streams: dict[str, CameraStream] = {}
+        self._guidance = {"": Guidance(backend.prompts, backend.text_features(backend.prompts))}
+        """By camera that has prompts of its own; "" is of all others."""
         self._closed = False
         self._lock = threading.Lock()
         self._new_stream("")  # settings that do not fit are refused now, not at the first frame
@@ -198,9 +200,27 @@ class Pipeline:
         if not self.config.dialogue.prefill:
             self.dialogue.forget()
 
-    def set_prompts(self, prompts: Prompts) -> None:
-        """Replaces what counts as normal and abnormal (eqs. 2-3), from the next temporal patch on."""
-        self.backend.set_prompts(prompts)
+    def set_prompts(self, prompts: Prompts, camera: str = "") -> None:
+        """Replaces what counts as normal and abnormal (eqs. 2-3) for one camera, or for all, from the next frame on.
+
+        With that frame the camera's events end and its window starts anew, so that every window and event is of one kind of
+        heat map; dialogues that are going on keep the evidence, and the prompts, that they began with. A camera may be named
+        before its first frame. Prompts that are in force already change nothing.
+        """
+        guidance = Guidance(prompts, self.backend.text_features(prompts))
+        with self._lock:
+            if camera:
+                self._guidance[camera] = guidance
+            else:
+                self._guidance = {"": guidance}
+            for name, stream in self._streams.items():
+                if (not camera or name == camera) and stream.guidance.prompts != prompts:
+                    stream.guidance = guidance
+
+    def prompts(self, camera: str = "") -> Prompts:
+        """What counts as normal and abnormal for a camera; where none is named, for those without prompts of their own."""
+        with self._lock:
+            return self._guidance_of(camera).prompts
 
     def ask(
         self,
@@ -268,7 +288,10 @@ class Pipeline:
         if not pairs:
             return {}
         try:
-            tokens, class_maps = self.backend.encode(np.stack([pair.pixels for pair in pairs.values()]))
+            tokens, class_maps = self.backend.encode(
+                np.stack([pair.pixels for pair in pairs.values()]),
+                np.stack([pair.guidance.text for pair in pairs.values()]),
+            )
         except Exception as error:
             if len(pairs) == 1:
                 return dict.fromkeys(pairs, error)
@@ -288,7 +311,12 @@ class Pipeline:
             return stream
 
     def _new_stream(self, camera: str) -> CameraStream:
-        return CameraStream(camera, self.backend, self.geometry, self.config.events, self._evidence)
+        return CameraStream(
+            camera, self.backend, self.geometry, self.config.events, self._evidence, self._guidance_of(camera)
+        )
+
+    def _guidance_of(self, camera: str) -> Guidance:
+        return self._guidance.get(camera, self._guidance[""])
 
     def _all(self) -> list[CameraStream]:
         with self._lock:

@@ -19,10 +19,11 @@ from .errors import FrameError, ModelError
 from .events import EventDetector
 from .evidence import EvidenceStore
 from .frames import pack_pair, resize
+from .prompts import Prompts
 from .types import AnomalyEvent, Frame, Heatmap, Phase, Step, Window
 from .window import NS_PER_S, Arrival, FrameSampler, PairBuilder, SlidingWindow
 
-__all__ = ["CameraStream", "Geometry", "Pair", "StreamStats", "Update", "allowed_halvings", "heatmap_of"]
+__all__ = ["CameraStream", "Geometry", "Guidance", "Pair", "StreamStats", "Update", "allowed_halvings", "heatmap_of"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,14 @@ class Geometry:
 
 
 @dataclass(frozen=True, eq=False)
+class Guidance:
+    """Prompts as people and as the engine have them. text: S_c of normal and abnormal, float32 [2, D]."""
+
+    prompts: Prompts
+    text: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class Pair:
     """Two sampled frames on their way through the engine."""
 
@@ -53,6 +62,7 @@ class Pair:
     """The later of the two."""
     began: float
     """When that came (`time.perf_counter`)."""
+    guidance: Guidance
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -138,13 +148,22 @@ class CameraStream:
     """
 
     def __init__(
-        self, camera: str, backend: Backend, geometry: Geometry, events: EventConfig, evidence: EvidenceStore
+        self,
+        camera: str,
+        backend: Backend,
+        geometry: Geometry,
+        events: EventConfig,
+        evidence: EvidenceStore,
+        guidance: Guidance,
     ) -> None:
         self.camera = camera
+        self.guidance = guidance
+        """What the next frame is to be judged by. Where it is replaced, that frame starts the window anew."""
+        self._in_force = guidance
         self.detector = EventDetector(camera, events)
         self.stats = StreamStats()
         self.latest: Window | None = None
-        """The newest window that was due; kept when the stream starts anew, until `reset`."""
+        """The newest window that was due; kept when the stream starts anew, until `reset` or other prompts."""
         self._backend = backend
         self._evidence = evidence
         self._max_gap_ns = round(geometry.max_gap_s * NS_PER_S)
@@ -171,6 +190,9 @@ class CameraStream:
         arrival = self._sampler.judge(frame.stamp_ns, frame.size, begins_pair=not self._pairs.waits)
         self._count(arrival, frame)
         updates = self._start_anew() if arrival.starts_anew else []
+        if arrival.taken and self._in_force is not self.guidance:
+            self._in_force, self.latest = self.guidance, None
+            updates += self._start_anew()
         if not arrival.taken:
             return updates, None
         spec = self._backend.spec
@@ -178,7 +200,7 @@ class CameraStream:
         if both is None:
             return updates, None
         (first, first_ns), (second, second_ns) = both
-        return updates, Pair(pack_pair(first, second, spec), (first_ns, second_ns), frame, began)
+        return updates, Pair(pack_pair(first, second, spec), (first_ns, second_ns), frame, began, self._in_force)
 
     def halve(self, times: int) -> None:
         """From now on one pair in 2**times is looked at. The window goes on."""
@@ -237,6 +259,7 @@ class CameraStream:
             visual_tokens=tokens,
             class_maps=class_maps,
             heatmap=heatmap,
+            prompts=pair.guidance.prompts,
         )
         window = self._windows.add(step)
         self.latest = window or self.latest

@@ -13,6 +13,7 @@ from enum import IntEnum
 import numpy as np
 
 from .errors import FrameError
+from .prompts import Prompts
 
 __all__ = [
     "AnomalyEvent",
@@ -91,11 +92,14 @@ class Step:
     visual_tokens: np.ndarray
     class_maps: np.ndarray
     heatmap: Heatmap
+    prompts: Prompts | None = None
+    """What counted as normal and abnormal; None where nobody said."""
 
 
 @dataclass(frozen=True, eq=False)
 class Window:
-    """A clip window: `clip_length` sampled frames, that is T' = clip_length / 2 consecutive steps of one camera."""
+    """A clip window: `clip_length` sampled frames, that is T' = clip_length / 2 consecutive steps of one camera, all under the
+    same prompts."""
 
     camera: str
     steps: tuple[Step, ...]
@@ -107,6 +111,11 @@ class Window:
     @property
     def end_ns(self) -> int:
         return self.steps[-1].stamps_ns[1]
+
+    @property
+    def prompts(self) -> Prompts | None:
+        """What counted as normal and abnormal in it."""
+        return self.steps[0].prompts
 
     @property
     def peak(self) -> Step:
@@ -216,6 +225,8 @@ class Evidence:
     window_end_ns: int
     contradictions: tuple[Contradiction, ...] = ()
     """What the answer said against all this."""
+    prompts: Prompts | None = None
+    """What counted as normal and as abnormal in the window."""
 
     @property
     def from_place(self) -> str:

@@ -1,7 +1,6 @@
 """The one interface behind which an engine runs the model. Knows NumPy only; windows, events and dialogue live above it.
 
-An engine maps arrays to arrays and keeps no state but its weights and the current prompts. All calls may come from several
-threads at once.
+An engine maps arrays to arrays and keeps no state but its weights. All calls may come from several threads at once.
 """
 
 from __future__ import annotations
@@ -74,19 +73,27 @@ class Backend(ABC):
     spec: ModelSpec
     tokenizer: TextTokenizer
     prompts: Prompts
-    """The normal and abnormal prompts in force."""
+    """The model's own normal and abnormal prompts."""
     device: str
     """What runs it, for people: `torch cpu, 2 threads`."""
 
-    @abstractmethod
-    def set_prompts(self, prompts: Prompts) -> None:
-        """Replaces the normal and abnormal prompts (eqs. 2-3) for all that is encoded from now on."""
+    def text_features(self, prompts: Prompts) -> np.ndarray:
+        """S_c of normal and abnormal (eqs. 2-3): the mean over all tokens of all prompts of each, float32 [2, D]."""
+        return np.stack(
+            [
+                np.concatenate([self.embed(self.tokenizer.encode(text)) for text in prompts.texts(category)]).mean(
+                    axis=0
+                )
+                for category in ("normal", "abnormal")
+            ]
+        )
 
     @abstractmethod
-    def encode(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def encode(self, pixels: np.ndarray, text: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Vision tower and AHD over n temporal patches, each on its own.
 
-        pixels: float32 [n, P, patch_dim] as `frames.pack_pair` makes them.
+        pixels: float32 [n, P, patch_dim] as `frames.pack_pair` makes them. text: float32, `text_features` of each of them
+        [n, 2, D] or of all [2, D]; None for the model's own prompts.
         Returns visual tokens float32 [n, P/4, D] in raster order of the merged grid, and H_c (eq. 6) float32 [n, 2, gh, gw].
         """
 

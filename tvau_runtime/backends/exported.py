@@ -8,7 +8,6 @@ import numpy as np
 
 from ..artifact import Artifact
 from ..errors import BackendError, ModelError
-from ..prompts import Prompts
 from ..tokenizer import TextTokenizer
 from .base import Backend, ModelSpec, choose_size
 
@@ -37,19 +36,15 @@ class ExportedBackend(Backend):
         self._table = np.load(directory / "embeddings.npy", mmap_mode="r", allow_pickle=False)
         if self._table.shape != (artifact.vocabulary, artifact.text_dim):
             raise ModelError(f"{directory}: embeddings.npy is {list(self._table.shape)}, not vocabulary x text_dim")
-        self.set_prompts(artifact.prompts)
-
-    def set_prompts(self, prompts: Prompts) -> None:
-        text = np.stack(
-            [
-                np.concatenate([self.embed(self.tokenizer.encode(t)) for t in prompts.texts(category)]).mean(axis=0)
-                for category in ("normal", "abnormal")
-            ]
-        )
-        self.prompts, self._text = prompts, text
+        self.prompts = artifact.prompts
+        self._own_text = self.text_features(self.prompts)
 
     def embed(self, token_ids: list[int]) -> np.ndarray:
         return np.asarray(self._table[token_ids], np.float32)
+
+    def _text(self, text: np.ndarray | None, count: int) -> np.ndarray:
+        """What `encode` is given of prompts, for each of `count` patches: [n, 2, D]."""
+        return np.broadcast_to(self._own_text if text is None else text, (count, 2, self.spec.text_dim))
 
     def close(self) -> None:
         self._closed = True

@@ -107,9 +107,9 @@ class OnnxBackend(ExportedBackend):
             # The cache grows with every token, and for every size onnxruntime would build TensorRT's engine again.
             self._decoder: Any = session("decoder.onnx", "cuda" if kind == "tensorrt" else kind)
 
-    def encode(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def encode(self, pixels: np.ndarray, text: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         self._must_be_open()
-        tokens, maps = self._run(self._vision, {"pixels": pixels, "text": self._text})
+        tokens, maps = self._run(self._vision, {"pixels": pixels, "text": self._text(text, len(pixels))})
         return tokens, maps
 
     def anomaly_prompts(self, class_maps: np.ndarray) -> np.ndarray:
@@ -166,13 +166,13 @@ class OnnxBackend(ExportedBackend):
     def _check(self) -> None:
         """Refuses graphs that are not of this manifest."""
         patches = self.spec.grid[0] * self.spec.grid[1]
-        wanted = {"pixels": (None, patches, self.spec.patch_dim), "text": (2, self.spec.text_dim)}
+        wanted = {"pixels": (None, patches, self.spec.patch_dim), "text": (None, 2, self.spec.text_dim)}
         for entry in self._vision.get_inputs():
             shape = tuple(side if isinstance(side, int) else None for side in entry.shape)
             if shape != wanted.get(entry.name):
                 raise ModelError(
                     f"{self._directory}: {entry.name} of vision_ahd is {list(entry.shape)}, "
-                    f"the manifest needs {list(wanted.get(entry.name, ()))}"
+                    f"the manifest needs {list(wanted.get(entry.name, ()))}; graphs of an earlier tvau are to be exported again"
                 )
         if len(self._decoder.get_inputs()) != 2 + 2 * self._artifact.layers:
             raise ModelError(f"{self._directory}: decoder.onnx is not one of {self._artifact.layers} layers")

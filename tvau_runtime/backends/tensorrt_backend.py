@@ -213,13 +213,18 @@ class TensorrtBackend(ExportedBackend):
             f"TensorRT {trt.__version__} {self._artifact.precision}, cuda:{index} {where.name} (its own engines)"
         )
 
-    def encode(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def encode(self, pixels: np.ndarray, text: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         self._must_be_open()
-        text, most = self._text, self._vision.limits("pixels", ANY)[1][0]
-        parts = [pixels[start : start + most] for start in range(0, len(pixels), most)]
-        found = [self._vision(STREAMED if len(part) == 1 else ANY, {"pixels": part, "text": text}) for part in parts]
+        each, most = {"pixels": pixels, "text": self._text(text, len(pixels))}, self._vision.limits("pixels", ANY)[1][0]
+        parts = [slice(start, min(start + most, len(pixels))) for start in range(0, len(pixels), most)]
+        found = [
+            self._vision(
+                STREAMED if part.stop - part.start == 1 else ANY, {name: value[part] for name, value in each.items()}
+            )
+            for part in parts
+        ]
         tokens, maps = (
-            np.concatenate([np.asarray(each[name], np.float32) for each in found])
+            np.concatenate([np.asarray(one[name], np.float32) for one in found])
             for name in ("visual_tokens", "class_maps")
         )
         return tokens, maps
@@ -293,6 +298,10 @@ class TensorrtBackend(ExportedBackend):
         patches = self.spec.grid[0] * self.spec.grid[1]
         if self._vision.limits("pixels", STREAMED)[1] != (1, patches, self.spec.patch_dim):
             raise ModelError(f"the vision engine is not one of {patches} patches of {self.spec.patch_dim}")
+        if self._vision.limits("text", STREAMED)[1] != (1, 2, self.spec.text_dim):
+            raise ModelError(
+                "the vision engine takes no prompts of each frame pair; export the graphs and build it again"
+            )
         if len(self._past) != 2 * self._artifact.layers:
             raise ModelError(f"decoder.engine is not one of {self._artifact.layers} layers")
 

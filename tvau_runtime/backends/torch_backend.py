@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ import numpy as np
 
 from ..errors import BackendError, ConfigError
 from ..manifest import Manifest
-from ..prompts import Prompts
 from .base import Backend, ModelSpec, choose_size
 
 try:
@@ -71,19 +69,12 @@ class TorchBackend(Backend):
         if self._device.type == "cpu":
             self.device += f", {torch.get_num_threads()} threads"
         self.device += f" ({why})"
-        self._lock = threading.Lock()
-        self.set_prompts(manifest.prompts)
-
-    def set_prompts(self, prompts: Prompts) -> None:
-        text = checkpoint.text_features(self._model, self.tokenizer, prompts)
-        with self._lock:
-            self.prompts, self._text = prompts, text
+        self.prompts = manifest.prompts
+        self._own_text = self.text_features(self.prompts)
 
     @torch.inference_mode()
-    def encode(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        with self._lock:
-            text = self._text
-        tokens, maps = self._model.encode(self._tensor(pixels), text)
+    def encode(self, pixels: np.ndarray, text: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        tokens, maps = self._model.encode(self._tensor(pixels), self._tensor(self._own_text if text is None else text))
         return _array(tokens), _array(maps)
 
     @torch.inference_mode()

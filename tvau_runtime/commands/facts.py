@@ -25,7 +25,7 @@ def package_version(name: str) -> str:
 
 
 def prompt_facts(pipeline: Pipeline) -> dict[str, str]:
-    prompts = pipeline.backend.prompts
+    prompts = pipeline.prompts()
     return {"Normal": ", ".join(prompts.normal), "Abnormal": ", ".join(prompts.abnormal)}
 
 

@@ -65,7 +65,7 @@ def open_with_prompts(config: PipelineConfig, prompts: dict[str, Any]) -> Pipeli
     pipeline = open_pipeline(config)
     try:
         if prompts:
-            pipeline.set_prompts(dataclasses.replace(pipeline.backend.prompts, **prompts))
+            pipeline.set_prompts(dataclasses.replace(pipeline.prompts(), **prompts))
     except BaseException:
         pipeline.close()
         raise

@@ -26,7 +26,8 @@ class TVAU(nn.Module):
         self.backbone, self.ahd, self.rae = backbone, ahd, rae
 
     def encode(self, pixels: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
-        """pixels [n, P, 1176], text [2, D] (S_normal, S_abnormal) to visual tokens [n, P/4, D] and H_c [n, 2, gh, gw]."""
+        """pixels [n, P, 1176] and text (S_normal, S_abnormal) [2, D], or [n, 2, D], to visual tokens [n, P/4, D] and H_c
+        [n, 2, gh, gw]."""
         tapped, tokens = self.backbone.encode(pixels)
         return tokens, self.ahd(tapped, text, self.backbone.grid)
 

@@ -127,6 +127,8 @@ def evidence_message(evidence: Evidence) -> EvidenceMessage:
             ContradictionMessage(kind=each.kind, said=each.said, shown=each.shown, mended=each.mended)
             for each in evidence.contradictions
         ],
+        normal=list(evidence.prompts.normal) if evidence.prompts else [],
+        abnormal=list(evidence.prompts.abnormal) if evidence.prompts else [],
     )
 
 

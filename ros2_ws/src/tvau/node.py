@@ -39,6 +39,7 @@ from .diagnostics import CameraReport, camera_status, node_status
 from .node_config import NodeConfig
 from .parameters import Parameters
 from .process import run
+from .prompt_parameters import PREFIX, keep_prompts, read_prompts
 from .services import Services
 
 __all__ = ["TvauNode", "main"]
@@ -75,8 +76,10 @@ class TvauNode(LifecycleNode):
             running=lambda: self._pipeline is not None,
             changed=self._parameters_changed,
             remedy="deactivate it and clean it up first (ros2 lifecycle set)",
+            others=(PREFIX,),
         )
         self._asking = Asking(self, lambda: self._pipeline, lambda: self._worker)
+        keep_prompts(self, running=lambda: self._pipeline is not None)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 1)
         # Not the node's clock, which stands still when a simulation does.
         steady, reporting = Clock(clock_type=ClockType.STEADY_TIME), MutuallyExclusiveCallbackGroup()
@@ -155,12 +158,15 @@ class TvauNode(LifecycleNode):
         self._config, self._settings = self._given.read(NodeConfig), self._given.read(PipelineConfig)
         self.get_logger().info(f"loading model '{self._settings.engine.model}'")
         self._pipeline = open_pipeline(self._settings)
+        given = read_prompts(self, self._config.cameras, self._pipeline.prompts())
+        for camera, prompts in given.items():
+            self._pipeline.set_prompts(prompts, camera)
         backend = self._pipeline.backend
         bridge, about = find_cv_bridge()
         self.get_logger().info(f"model '{backend.spec.name}' on {backend.device}; {about}")
         for name in self._config.cameras:
             self._ports[name] = CameraPort(self, name, self._config, bridge, self._submit)
-        self._steering = Services(self, self._pipeline, lambda: self._worker)
+        self._steering = Services(self, self._pipeline, lambda: self._worker, self._config.cameras)
         self._parameters_changed()
         self._state = "inactive"
 

@@ -32,6 +32,7 @@ class Parameters:
     running: whether settings that are not `live` are fixed at this moment.
     changed: called after live settings have changed while running.
     remedy: what to do about a setting that is fixed, for people.
+    others: how names of parameters begin that somebody else reads.
     """
 
     def __init__(
@@ -41,8 +42,10 @@ class Parameters:
         running: Callable[[], bool] = lambda: False,
         changed: Callable[[], None] = lambda: None,
         remedy: str = "",
+        others: tuple[str, ...] = (),
     ) -> None:
         self._node, self._configs = node, configs
+        self._others = (*OWN_OF_ROS, *others)
         self._running, self._changed, self._remedy = running, changed, remedy
         self._options = {option.path: option for config in configs for option in describe(config)}
         self._problems: dict[str, str] = {}
@@ -83,7 +86,7 @@ class Parameters:
 
     def _warn_of_unknown(self) -> None:
         for name in self._node.get_parameters_by_prefix(""):
-            if name not in self._options and not name.startswith(OWN_OF_ROS):
+            if name not in self._options and not name.startswith(self._others):
                 close = difflib.get_close_matches(name, self._options, 1)
                 hint = f"; did you mean '{close[0]}'?" if close else ""
                 self._node.get_logger().warning(f"there is no parameter '{name}': it is ignored{hint}")

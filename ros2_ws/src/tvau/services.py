@@ -14,7 +14,7 @@ from rclpy.node import Node
 from std_srvs.srv import Trigger
 from tvau_msgs.srv import SetPrompts
 
-from tvau_runtime import Pipeline, StreamWorker
+from tvau_runtime import Pipeline, QueryError, StreamWorker
 
 from .asking import running, told
 
@@ -22,10 +22,12 @@ __all__ = ["Services"]
 
 
 class Services:
-    """worker: the one that runs now, or None while the node is not active."""
+    """worker: the one that runs now, or None while the node is not active. cameras: those that may be named."""
 
-    def __init__(self, node: Node, pipeline: Pipeline, worker: Callable[[], StreamWorker | None]) -> None:
-        self._node, self._pipeline, self._worker = node, pipeline, worker
+    def __init__(
+        self, node: Node, pipeline: Pipeline, worker: Callable[[], StreamWorker | None], cameras: tuple[str, ...]
+    ) -> None:
+        self._node, self._pipeline, self._worker, self._cameras = node, pipeline, worker, cameras
         steering = MutuallyExclusiveCallbackGroup()
         self._made = [
             node.create_service(SetPrompts, "~/set_prompts", self._set_prompts, callback_group=steering),
@@ -38,19 +40,23 @@ class Services:
 
     def _set_prompts(self, request: SetPrompts.Request, response: SetPrompts.Response) -> SetPrompts.Response:
         given: dict[str, Any] = {}
+        camera = request.camera
         for name in ("normal", "abnormal", "phrase", "sentence"):
             value = getattr(request, name)
             if len(value):
                 given[name] = value if isinstance(value, str) else tuple(value)
-        backend = self._pipeline.backend
         try:
+            if camera and camera not in self._cameras:
+                raise QueryError(f"there is no camera {camera!r}; there are: {', '.join(self._cameras)}")
             if given:
-                self._pipeline.set_prompts(dataclasses.replace(backend.prompts, **given))
-                self._node.get_logger().info(f"prompts changed: {', '.join(given)}")
+                self._pipeline.set_prompts(dataclasses.replace(self._pipeline.prompts(camera), **given), camera)
+                whose = f"camera '{camera}'" if camera else "all cameras"
+                self._node.get_logger().info(f"prompts of {whose} changed: {', '.join(given)}")
             response.ok = True
         except Exception as error:
             response.ok, response.message = False, told(self._node, error)
-        response.normal, response.abnormal = list(backend.prompts.normal), list(backend.prompts.abnormal)
+        prompts = self._pipeline.prompts(camera)
+        response.normal, response.abnormal = list(prompts.normal), list(prompts.abnormal)
         return response
 
     def _reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
