@@ -40,7 +40,8 @@ Watches a video to its end and writes into a folder
 EXAMPLES = """\
 examples:
   tvau watch car-detection.mp4
-  tvau watch clip.mp4 --out results --on-threshold 0.95 --abnormal "person running" --abnormal "fire"
+  tvau watch clip.mp4 --out results --on-threshold 0.95
+  tvau watch clip.mp4 --abnormal "person riding a bicycle" --abnormal "car" --normal "person walking"
   tvau watch rtsp://camera.local/stream --max-frames 1000
   tvau watch 0                                   the first camera device, until Ctrl-C
 
