@@ -42,7 +42,9 @@ DEFAULT = Prompts(normalities(WORLD), anomalies(WORLD))
 
 PHRASES = (DEFAULT_PHRASE, "video of {}", "a camera sees {}", "")
 SENTENCES = (DEFAULT_SENTENCE, "In this clip there is {}", "The camera shows {} in the scene", "")
-UNSEEN_PHRASE, UNSEEN_SENTENCE = "footage with {}", "What happens in this video is {}"
+UNSEEN_PHRASE = "footage with {}"
+UNSEEN_SENTENCE = "What happens in this video is {}"
+"""Templates that no training uses."""
 
 
 @dataclass(frozen=True)
