@@ -17,8 +17,10 @@ from tvau_training.world import make_clip
 
 __all__ = ["CALIBRATION", "CHECK", "labelled_clips", "video_windows"]
 
-CHECK, CALIBRATION = 500_000, 0
-"""Seeds of the first clip that graphs are checked on, and of the first that they are calibrated on."""
+CHECK = 500_000
+"""Seed of the first clip that graphs are checked on."""
+CALIBRATION = 0
+"""Seed of the first clip that they are calibrated on."""
 ABNORMAL = 0.25
 """A patch counts as abnormal from this share of it on."""
 ASPECT = 4 / 3

@@ -36,7 +36,7 @@ from tvau_training.metrics import calibration_error, reliability_bins
 from tvau_training.reliability import draw_reliability
 from tvau_training.world import make_clip
 
-__all__ = ["Logits", "fit", "gather", "save"]
+__all__ = ["Logits", "fit", "gather", "main", "save"]
 
 FOLDS = 5
 EXAMPLES = """\

@@ -19,7 +19,8 @@ from .plan import VideoPlan, read_plan
 
 __all__ = ["ATTEMPTS", "PLANS", "SEGMENTS", "SegmentScorer", "heatmaps_path", "read_heatmaps"]
 
-PLANS, SEGMENTS = "progress/videos", "progress/segments"
+PLANS = "progress/videos"
+SEGMENTS = "progress/segments"
 """Folders within an archive's."""
 ATTEMPTS = 3
 """After so many workers that died over a segment, its video counts as damaged: some files crash their decoder."""
