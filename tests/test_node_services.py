@@ -148,15 +148,17 @@ def test_each_camera_has_prompts_of_its_own_from_parameters_and_by_the_service(p
     wait_for(lambda: all(len(maps) == 4 for maps in heatmaps.values()), "heat maps of both")
     assert bytes(heatmaps["gate"][0].data) != bytes(heatmaps["yard"][0].data), "the same picture, other prompts"
     first = query(peer, question="Is there any anomaly in the video?", camera="yard")
-    assert first.abnormal == yard
+    assert first.evidence.abnormal == yard
 
     assert peer.call(SetPrompts, "tvau/set_prompts", camera="yard", abnormal=["smoke"]).ok
     assert (in_force("gate"), in_force("yard")) == (common, ["smoke"])
     stream(peer, 8, first=8, topic="yard/image_raw")
     wait_for(lambda: len(heatmaps["yard"]) == 8, "more of one")
-    assert query(peer, question="Is there any anomaly in the video?", camera="yard").abnormal == ["smoke"]
+    assert query(peer, question="Is there any anomaly in the video?", camera="yard").evidence.abnormal == ["smoke"]
     again = query(peer, question="Is there any anomaly in the video?", session=first.session)
-    assert (again.abnormal, again.score) == (yard, first.score), "a dialogue stays with its evidence"
+    assert (again.evidence.abnormal, again.evidence.score) == (yard, first.evidence.score), (
+        "a dialogue stays with its evidence"
+    )
 
 
 @pytest.mark.parametrize(

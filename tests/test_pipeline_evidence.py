@@ -210,20 +210,22 @@ def test_other_prompts_end_events_and_start_the_window_anew(backend):
     pipeline = pipeline_of(backend, ALWAYS)
     feed(pipeline, range(8))
     before = pipeline.ask("Is there any anomaly in the video?")
-    assert before.prompts == backend.prompts
+    assert before.evidence.prompts == backend.prompts
     pipeline.set_prompts(backend.prompts)
     assert Phase.END not in phases(feed(pipeline, range(8, 10))), "nothing has changed"
     pipeline.set_prompts(OTHER)
-    assert pipeline.ask("And?").prompts == backend.prompts, "no frame has come since"
+    assert pipeline.ask("And?").evidence.prompts == backend.prompts, "no frame has come since"
     (ended, *_) = feed(pipeline, [10])
     assert {event.phase for event in ended.events} == {Phase.END}
     with pytest.raises(QueryError, match="0 of 4 steps"):
         pipeline.ask("And?")
     assert {u.step.prompts for u in feed(pipeline, range(11, 18)) if u.step} == {OTHER}
     after = pipeline.ask("Is there any anomaly in the video?")
-    assert (after.prompts, after.window_start_ns) == (OTHER, 10 * QUARTER)
+    assert (after.evidence.prompts, after.evidence.window_start_ns) == (OTHER, 10 * QUARTER)
     again = pipeline.ask("Describe anomaly features in detail.", session=before.session)
-    assert (again.prompts, again.score) == (backend.prompts, before.score), "a dialogue stays with its evidence"
+    assert (again.evidence.prompts, again.evidence.score) == (backend.prompts, before.evidence.score), (
+        "a dialogue stays with its evidence"
+    )
 
 
 def test_each_camera_has_its_own_prompts_and_all_are_encoded_in_one_call(backend, monkeypatch):

@@ -35,8 +35,7 @@ class SegmentScorer:
     def __init__(self, folder: Path, engine: EngineConfig, prompts: dict[str, Any]) -> None:
         self._folder = folder
         self._backend = open_backend(engine)
-        if prompts:
-            self._backend.set_prompts(dataclasses.replace(self._backend.prompts, **prompts))
+        self._text = self._backend.text_features(dataclasses.replace(self._backend.prompts, **prompts))
         self._plan: VideoPlan | None = None
 
     def score(self, key: str, segment: int) -> str:
@@ -75,7 +74,7 @@ class SegmentScorer:
                         raise FrameError(f"{plan.path}: frames change their size at {frame.stamp_ns * 1e-9:.3f} s")
                 pixels = pack_pair(resize(first.rgb, spec), resize(second.rgb, spec), spec)
                 # One at a time, as a stream does it: in a batch, sums may come out in another order.
-                _, class_maps = self._backend.encode(pixels[None])
+                _, class_maps = self._backend.encode(pixels[None], self._text)
                 found.append(heatmap_of(class_maps[0]).values)
         return np.stack(found)
 

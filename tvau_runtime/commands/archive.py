@@ -104,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
     config = dataclasses.replace(config, engine=engine)
     with open_with_prompts(config, prompts) as pipeline:  # and so is what is wrong with the model
         geometry, model, shown = pipeline.geometry, pipeline.backend.spec.name, prompt_facts(pipeline)
-        settings = score_settings(engine, geometry, pipeline.backend.prompts, args.segment_s)
+        settings = score_settings(engine, geometry, pipeline.prompts(), args.segment_s)
     folder = Path(args.out).absolute()
     claim_folder(folder, settings)
     archive = _Archive(args, folder, config, prompts, geometry, Progress(folder, paths))
