@@ -388,7 +388,7 @@ def test_chat_answers_what_it_cannot_do_and_goes_on(clip, flags, monkeypatch, ca
         "no command /bogus",
         "no event ''",
         "no event '7'",
-        "/at wants seconds",
+        "/at wants a time, in seconds or as m:ss",
         "goes from 0",
         "at most 2000",
     ):

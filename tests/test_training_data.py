@@ -115,7 +115,7 @@ def test_windows_with_masks_are_those_of_one_moment_at_the_models_rate(recipe, s
     clip = next(clip for clip in open_data("auto", ubnormal).split("train") if clip.abnormal)
     data = MaskWindows(recipe, spec, [clip], series=2)
     seen = list(clip.read())
-    offsets = np.round(np.arange(3) * clip.fps / 4.0).astype(int)
+    offsets = np.round(np.arange(spec.clip_length) * clip.fps / 4.0).astype(int)
     slow = {}
     for first in range(len(seen) - offsets[-1]):
         window = [seen[first + offset] for offset in offsets]

@@ -60,9 +60,11 @@ class Floor:
                 )
             self._queue.append(ticket)
             try:
-                while self._taken or self._queue[0] is not ticket:
+                while True:
                     if gone():
                         raise QueryError("stopped while it waited for its turn; nothing was asked")
+                    if not self._taken and self._queue[0] is ticket:
+                        break
                     self._changed.wait(LOOK_S)
                 self._taken = True
             finally:
