@@ -21,7 +21,9 @@ def test_every_setting_has_a_flag_that_reaches_it():
         if option.type is bool:
             argv, wanted = [f"--no-{name.replace('_', '-')}"], False
         else:
-            wanted = {str: (option.choices or ("other",))[-1], int: 4, float: max(0.8, option.minimum or 0.0)}[option.type]
+            wanted = {str: (option.choices or ("other",))[-1], int: 4, float: max(0.8, option.minimum or 0.0)}[
+                option.type
+            ]
             argv = [flag, str(wanted)]
         config, _ = parsed(*argv)
         part = option.path.split(".")[0]

@@ -10,7 +10,7 @@ from tvau_runtime.errors import ConfigError
 world = pytest.importorskip("tvau_training.world", reason="tvau_training is not installed: pip install -e .")
 
 from tvau_training.world.staging import SCALE
-from tvau_training.world.surveillance.drawing import CLEAR
+from tvau_training.world.surveillance.drawing import CLEAR, PlaceBackdrop
 from tvau_training.world.surveillance.kinds import KINDS
 from tvau_training.world.surveillance.scenes import FAMILIES, families_of
 from tvau_training.world.versions import version
@@ -45,6 +45,7 @@ def test_masks_are_what_a_slow_renderer_sees():
     staging = version("surveillance").open_place(3, "train", size, None, themes)(0, times, [("person running", 0.4)])
     assert staging is not None and len(staging.players) >= 3
     backdrop, _, shapes = staging.draw()
+    assert isinstance(backdrop, PlaceBackdrop)
     for t in range(len(times)):
         canvas = backdrop.canvas(shapes, t)
         for shape in sorted(shapes, key=lambda s: -s.depth[t]):
