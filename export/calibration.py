@@ -36,7 +36,7 @@ class Calibration:
         model, manifest, tokenizer = self._opened
         text = checkpoint.text_features(model, tokenizer, manifest.prompts).numpy()
         for pixels in self._pixels(size):
-            yield {"pixels": pixels, "text": text}
+            yield {"pixels": pixels, "text": np.repeat(text[None], len(pixels), axis=0)}
 
     def decoder(self) -> Iterator[Feed]:
         """Of `decoder`: a window's evidence with the first question, behind nothing."""

@@ -231,9 +231,9 @@ def logged(monkeypatch, backend):
         order.append(what)
         hooks.get((what, order.count(what)), lambda: None)()
 
-    def encoding(pixels):
+    def encoding(pixels, text):
         note("pair")
-        return encode(pixels)
+        return encode(pixels, text)
 
     def decoding(*args):
         note("words" if threading.current_thread().name == "tvau-describe" else "answer")

@@ -25,9 +25,9 @@ class Slow:
         self.seconds, self._encode = seconds, backend.encode
         monkeypatch.setattr(backend, "encode", self)
 
-    def __call__(self, pixels):
+    def __call__(self, pixels, text):
         threading.Event().wait(self.seconds * len(pixels))
-        return self._encode(pixels)
+        return self._encode(pixels, text)
 
 
 def test_the_rate_falls_while_the_model_does_not_keep_up_and_comes_back(backend, monkeypatch, caplog):

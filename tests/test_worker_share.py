@@ -21,10 +21,10 @@ def test_the_language_model_rests_while_a_pair_is_looked_at_and_goes_on_when_non
     looking, look_on, rested = threading.Event(), threading.Event(), threading.Event()
     encode, got, answers, ways = backend.encode, [], [], []
 
-    def slow(pixels):
+    def slow(pixels, text):
         looking.set()
         assert look_on.wait(PATIENCE_S)
-        return encode(pixels)
+        return encode(pixels, text)
 
     pipeline = pipeline_of(backend)
     with StreamWorker(pipeline, got.append) as worker:

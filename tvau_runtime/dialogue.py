@@ -192,7 +192,12 @@ class DialogueEngine:
     @contextmanager
     def _speaking(self, listener: _Listener, most_waiting: int | None = None) -> Iterator[None]:
         """The model speaks to one listener meanwhile, whose turn it is."""
-        with self._floor.wait(most_waiting, lambda: self._closed.is_set() or listener.should_stop()):
+
+        def gone() -> bool:
+            self._check_open()
+            return listener.should_stop()
+
+        with self._floor.wait(most_waiting, gone):
             self._check_open()
             self._listener = listener
             try:
