@@ -66,7 +66,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 def _first_tokens(engines: dict[str, str], options: argparse.Namespace, rounds: int) -> dict[str, Any]:
     found = {}
     for name, model in engines.items():
-        engine = open_backend(EngineConfig(model=model, device="cpu", threads=options.threads))
+        backend = "torch" if name == "torch" else "onnx"
+        engine = open_backend(EngineConfig(model=model, backend=backend, device="cpu", threads=options.threads))
         rows = list(first_tokens(engine, demo_window(engine), options, rounds).values())
         table(f"until the first token, {engine.device}", ["", "ms", "x turn 1", "x recomputed"], rows)
         found[name] = {row[0]: dict(zip(("ms", "x_turn_1", "x_recomputed"), row[1:], strict=True)) for row in rows}

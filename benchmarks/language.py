@@ -38,8 +38,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     if not graphs:
         raise Skipped(f"{options.export} has no graph of {height}x{width} pixels")
     engines = {
-        name: open_backend(EngineConfig(model=str(at), device="cpu", threads=options.threads))
-        for name, at in (("torch", options.model), ("onnxruntime", graphs[height, width]))
+        name: open_backend(EngineConfig(model=str(at), backend=backend, device="cpu", threads=options.threads))
+        for name, at, backend in (("torch", options.model, "torch"), ("onnxruntime", graphs[height, width], "onnx"))
     }
     window = demo_window(engines["torch"])
     goes_on = speed(options, engines, window, rounds, tokens)

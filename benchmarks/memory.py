@@ -47,7 +47,9 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     results = {}
     for name, model in models.items():
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
-            results[name] = alone.submit(_watch, model, options.threads, duration_s).result()
+            results[name] = alone.submit(
+                _watch, model, "torch" if name == "torch" else "onnx", options.threads, duration_s
+            ).result()
     rows = []
     for name, row in results.items():
         grown = row["slope_mb_per_hour"]
@@ -61,9 +63,9 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     return {"camera_s": duration_s, "warm_up": WARM_UP, "engines": results, "not run": reasons}
 
 
-def _watch(model: str, threads: int, duration_s: float) -> dict[str, Any]:
+def _watch(model: str, backend: str, threads: int, duration_s: float) -> dict[str, Any]:
     taken, process = frames(400), psutil.Process()
-    engine = EngineConfig(model=model, threads=threads, device="cpu")
+    engine = EngineConfig(model=model, backend=backend, threads=threads, device="cpu")
     config = PipelineConfig(engine=engine, dialogue=DialogueConfig(max_sessions=SESSIONS))
     with open_pipeline(config) as pipeline:
         rate_hz = pipeline.geometry.process_rate_hz

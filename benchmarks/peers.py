@@ -41,7 +41,11 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     prepare(options)
     loaded, _, _ = checkpoint.load(find_model(options.model))
     tower, reasons = loaded.backbone.model.model.visual, {}
-    engines = {"tvau, torch": open_backend(EngineConfig(model=options.model, threads=options.threads, device="cpu"))}
+    engines = {
+        "tvau, torch": open_backend(
+            EngineConfig(model=options.model, backend="torch", threads=options.threads, device="cpu")
+        )
+    }
     spec = engines["tvau, torch"].spec
     try:
         at = export_of(options, [spec.image_size])[spec.image_size]

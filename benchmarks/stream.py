@@ -82,7 +82,9 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _engines(options: argparse.Namespace) -> tuple[dict[str, Backend], dict[str, str]]:
-    engines = {"torch": open_backend(EngineConfig(model=options.model, threads=options.threads, device="cpu"))}
+    engines = {
+        "torch": open_backend(EngineConfig(model=options.model, backend="torch", threads=options.threads, device="cpu"))
+    }
     size = engines["torch"].spec.image_size
     try:
         at = export_of(options, [size])[size]
