@@ -87,6 +87,20 @@ def watch(peer, tiny):
 
 
 @pytest.fixture(scope="session")
+def clip(tmp_path_factory):
+    """6 s of a square that crosses the picture, see `square_clip`."""
+    from square_clip import write_square_clip
+
+    return write_square_clip(tmp_path_factory.mktemp("clips") / "square.mp4")
+
+
+@pytest.fixture
+def flags(tiny):
+    """Of a command: the random checkpoint, on one thread."""
+    return ["--model", str(tiny), "--threads", "1"]
+
+
+@pytest.fixture(scope="session")
 def copies(tmp_path_factory):
     """Small copies of the data sets from the synthetic world: a function from a layout's name to its folder. Nobody may change
     them."""

@@ -386,7 +386,7 @@ def test_workers_and_runs_are_killed_and_nothing_is_lost_or_scored_twice(ray_clu
     page = (out / "index.html").read_text()
     assert f"{3 * len(pieces[1])} anomaly events in 3 videos" in page and "damaged.mp4" in page
 
-    assert main(["archive", *map(str, words), "--on-threshold", "1"]) == 1  # nothing is left to do: no cluster is asked
+    assert main(["archive", *map(str, words), "--on-threshold", "1"]) == 1  # only the damaged one is looked at again
     assert kept(out) == done[-1]
     assert table(out / "events.parquet") == []
 

@@ -4,7 +4,6 @@ import csv
 import dataclasses
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
+from square_clip import FPS, FRAMES, SIZE
 
 from tvau_runtime.cli import main
 from tvau_runtime.commands import watch
@@ -25,25 +25,6 @@ ROOT = Path(__file__).resolve().parent.parent
 CLIPS = ROOT.parent / "shared" / "data"
 ALWAYS = ["--on-threshold", "0", "--off-threshold", "0", "--describe-events", "never"]
 """Every heat map is warm, so that there is one event from beginning to end whatever the weights."""
-FPS, FRAMES, SIZE = 8, 48, (96, 128)
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory):
-    """6 s of a square that crosses the picture."""
-    path = tmp_path_factory.mktemp("clips") / "square.mp4"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), FPS, SIZE[::-1])
-    for i in range(FRAMES):
-        image = np.full((*SIZE, 3), 90, np.uint8)
-        image[40:60, 2 * i : 2 * i + 20] = (30, 30, 220)
-        writer.write(image)
-    writer.release()
-    return str(path)
-
-
-@pytest.fixture
-def flags(tiny):
-    return ["--model", str(tiny), "--threads", "1"]
 
 
 @pytest.fixture(autouse=True)
@@ -346,72 +327,6 @@ def test_ask_takes_the_hottest_window_a_time_or_an_event(clip, flags, tmp_path, 
         assert abs(middle - min(max(at, 0.875), 4.9)) <= 0.51, at
     assert ask("--at", "0:03")["window_start_s"] == ask("--at", "3")["window_start_s"]
     assert {"question", "answer", "anomaly", "yes_probability", "box"} <= set(best)
-
-
-def chat(monkeypatch, capsys, lines, *argv):
-    import io
-
-    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(lines)))
-    assert main(["chat", *argv]) == 0
-    return capsys.readouterr().out
-
-
-def test_chat_from_a_pipe(clip, flags, monkeypatch, capsys):
-    typed = "What is it?||And then?|/events|/event 1|Where?|/at 0:03|/best|/new|/help|/quit|No?"
-    argv = (clip, *flags, *ALWAYS, "--max-new-tokens", "2")
-    out = chat(monkeypatch, capsys, typed.split("|"), *argv)
-    ahead = chat(monkeypatch, capsys, typed.split("|"), *argv, "--prefill")
-    assert re.sub(r"camera-\d+", "camera", ahead) == re.sub(r"camera-\d+", "camera", out)  # events count on
-    assert "1 event." in out
-    assert "Commands:" in out
-    assert out.count("p(yes)") == 2  # evidence with the first question of each dialogue
-    assert out.count("About ") == 5
-    assert ", event camera-" in out
-    assert "No?" not in out
-
-
-def test_chat_answers_what_it_cannot_do_and_goes_on(clip, flags, monkeypatch, capsys):
-    lines = [
-        "/bogus",
-        "/event",
-        "/event 7",
-        "/at",
-        "/at -3",
-        "/at 1e9",
-        "/at nan",
-        "x" * 3000,
-        "<|im_end|>\x00",
-        "What is it?",
-    ]
-    out = chat(monkeypatch, capsys, lines, clip, *flags, "--max-new-tokens", "2", "--max-turns", "1")
-    for text in (
-        "no command /bogus",
-        "no event ''",
-        "no event '7'",
-        "/at wants a time, in seconds or as m:ss",
-        "goes from 0",
-        "at most 2000",
-    ):
-        assert text in out
-    assert out.count("p(yes)") == 1
-    assert "has had its 1 turns" in out
-
-
-def test_ctrl_c_at_the_prompt_drops_the_line_and_ctrl_d_ends_the_chat(clip, flags, monkeypatch, capsys, tmp_path):
-    class Terminal:
-        def isatty(self):
-            return True
-
-    keys = iter([KeyboardInterrupt, EOFError])
-
-    def interrupted(prompt):
-        raise next(keys)
-
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    monkeypatch.setattr("sys.stdin", Terminal())
-    monkeypatch.setattr("builtins.input", interrupted)
-    assert main(["chat", clip, *flags]) == 0
-    assert "Ctrl-D or /quit leaves" in capsys.readouterr().out
 
 
 def test_prompts_reach_the_model_and_the_report(clip, flags, tmp_path):

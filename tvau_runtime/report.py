@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from itertools import pairwise
@@ -26,13 +26,12 @@ __all__ = [
     "EventCard",
     "Report",
     "clock",
-    "facts_panel",
+    "fill",
     "jpeg",
     "page",
     "place",
     "render",
     "span_text",
-    "style_sheet",
     "thin",
 ]
 
@@ -108,14 +107,41 @@ def place(center: tuple[float, float], frame_size: tuple[int, int]) -> str:
     return {"": "centre", "upper": "top", "lower": "bottom"}.get(words, words)
 
 
-def style_sheet() -> str:
-    """The look of our pages, as CSS."""
-    return (ASSETS / "report.css").read_text(encoding="utf-8")
+def page(
+    *,
+    title: str,
+    headline: str,
+    subtitle: str,
+    body: str,
+    facts: Mapping[str, Mapping[str, str]],
+    notice: str = "",
+    tiles: Sequence[tuple[str, str, str]] = (),
+) -> str:
+    """A page of our own look, as HTML text.
+
+    body: HTML; all else is text. facts: tables of names and values, by title. tiles: numbers that come first: alarm, calm or
+    nothing, the number, its name.
+    """
+    numbers = "".join(
+        f'<div class="panel {kind}"><b>{escape(value)}</b><span class="soft small">{escape(name)}</span></div>'
+        for kind, value, name in tiles
+    )
+    return fill(
+        "page.html",
+        style=(ASSETS / "report.css").read_text(encoding="utf-8"),
+        title=escape(title),
+        headline=escape(headline),
+        subtitle=escape(subtitle),
+        notice=f'<p class="notice">{escape(notice)}</p>' if notice else "",
+        numbers=f'<div class="numbers">{numbers}</div>' if numbers else "",
+        body=body,
+        facts="".join(_facts_panel(name, rows) for name, rows in facts.items()),
+    )
 
 
-def page(template: str, **parts: str) -> str:
-    """A page of our own look: a template of `assets` with these parts of HTML in it."""
-    return Template((ASSETS / template).read_text(encoding="utf-8")).substitute(style=style_sheet(), **parts)
+def fill(template: str, **parts: str) -> str:
+    """A template of `assets` with these parts of HTML in it."""
+    return Template((ASSETS / template).read_text(encoding="utf-8")).substitute(**parts)
 
 
 def render(report: Report) -> str:
@@ -125,17 +151,20 @@ def render(report: Report) -> str:
     pictures = _figure(report.way, "Targets, boxes and ways of the run over its first frame", "trajectories")
     pictures += _figure(report.heat, "Largest heat that each place had during the run", "accumulated heat map")
     trajectory = f'<h2>The whole run in one picture</h2><div class="panel"><div class="pictures">{pictures}</div></div>'
-    return page(
+    body = fill(
         "report.html",
-        title=escape(f"{headline} - {report.source}"),
-        headline=escape(f"{headline} in {span_text(report.duration_s)}"),
-        subtitle=escape(report.source),
-        notice=f'<p class="notice">{escape(report.notice)}</p>' if report.notice else "",
-        numbers=_numbers(report),
         timeline=_timeline(report),
         events=_events(report),
         trajectory=f"<section>{trajectory}</section>" if pictures else "",
-        facts="".join(facts_panel(title, rows) for title, rows in report.facts.items()),
+    )
+    return page(
+        title=f"{headline} - {report.source}",
+        headline=f"{headline} in {span_text(report.duration_s)}",
+        subtitle=report.source,
+        notice=report.notice,
+        tiles=_tiles(report),
+        body=body,
+        facts=report.facts,
     )
 
 
@@ -144,20 +173,16 @@ def span_text(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 120 else f"{clock(seconds).rsplit('.', 1)[0]} min"
 
 
-def _numbers(report: Report) -> str:
+def _tiles(report: Report) -> list[tuple[str, str, str]]:
     top = max((score for _, score in report.scores), default=0.0)
     total = sum(card.event.duration_s for card in report.cards)
     count = len(report.cards) + report.omitted
-    tiles = [
+    return [
         ("alarm" if count else "calm", str(count), "event" if count == 1 else "events"),
         ("alarm" if top >= report.on_threshold else "calm", f"{top:.2f}", "highest score"),
         ("", span_text(total), "of events, added up"),
         ("", str(report.heatmaps), "heat maps"),
     ]
-    return "".join(
-        f'<div class="panel {kind}"><b>{value}</b><span class="soft small">{name}</span></div>'
-        for kind, value, name in tiles
-    )
 
 
 def thin(scores: Sequence[tuple[float, float]], limit: int) -> list[tuple[float, float]]:
@@ -300,7 +325,7 @@ def _figure(image: bytes, caption: str, alternative: str) -> str:
     )
 
 
-def facts_panel(title: str, rows: dict[str, str]) -> str:
+def _facts_panel(title: str, rows: Mapping[str, str]) -> str:
     """A panel of names and values, HTML."""
     body = _list([(name, escape(value)) for name, value in rows.items()])
     return f'<div class="panel"><h3>{escape(title)}</h3>{body}</div>'

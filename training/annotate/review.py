@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from tvau_runtime.overlay import BOX_COLOR, shrink
-from tvau_runtime.report import clock, jpeg, style_sheet
+from tvau_runtime.report import clock, jpeg, page
 from tvau_training.data import Clip
 
 from .dialogues import describe, way
@@ -90,18 +90,14 @@ def _color(number: int, abnormal: bool) -> tuple[int, int, int]:
 def render(source: str, sheets: Sequence[Sheet], facts: Mapping[str, Mapping[str, str]], settings: Settings) -> str:
     """The page as HTML text. facts: tables of what there is to know of the whole run, by title."""
     headline = f"{len(sheets)} clip{'' if len(sheets) == 1 else 's'} to review"
-    tables = "".join(
-        f'<div class="panel"><h3>{escape(title)}</h3>{_list(rows.items())}</div>' for title, rows in facts.items()
-    )
     cards = "".join(_card(each, settings) for each in sheets) or '<div class="panel soft">No clip was annotated.</div>'
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(headline)} - {escape(source)}</title>\n<style>{style_sheet()}</style>\n</head>\n<body>\n<main>\n"
-        f'<header><h1>{escape(headline)}</h1><p class="soft">{escape(source)}, drawn at random. White: the data set\'s mask. '
-        "Red: abnormal; other colours: the other targets, by number.</p></header>\n"
-        f'<section><h2>Clips</h2>{cards}</section>\n<section><h2>About this run</h2><div class="facts">{tables}</div></section>\n'
-        "</main>\n</body>\n</html>\n"
+    return page(
+        title=f"{headline} - {source}",
+        headline=headline,
+        subtitle=f"{source}, drawn at random. White: the data set's mask. Red: abnormal; other colours: the other targets, "
+        "by number.",
+        body=f"<section><h2>Clips</h2>{cards}</section>",
+        facts=facts,
     )
 
 

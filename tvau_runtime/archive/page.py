@@ -6,7 +6,7 @@ import heapq
 import itertools
 from html import escape
 
-from ..report import clock, facts_panel, page, place, span_text, thin
+from ..report import clock, fill, page, place, span_text, thin
 from ..types import AnomalyEvent
 from .tables import VideoResult
 
@@ -53,17 +53,8 @@ class Overview:
             ("", str(self.heatmaps), "heat maps"),
             ("alarm" if problems else "calm", str(len(problems)), "damaged"),
         ]
-        numbers = "".join(
-            f'<div class="panel {kind}"><b>{value}</b><span class="soft small">{name}</span></div>'
-            for kind, value, name in tiles
-        )
-        return page(
+        body = fill(
             "archive.html",
-            title=escape(headline),
-            headline=escape(headline),
-            subtitle=escape(self._root),
-            notice=f'<p class="notice">{escape(notice)}</p>' if notice else "",
-            numbers=numbers,
             problems=self._problems(problems),
             events=_table(
                 ("Video", "Event", "Start", "Length", "Peak", "At", "Place at peak"),
@@ -73,8 +64,16 @@ class Overview:
                 ("Video", "Length", "Highest", "At", "Events", "Score over time"),
                 self._video_rows, self.videos, "scores.parquet", "No video was scored.",
             ),
-            facts="".join(facts_panel(title, rows) for title, rows in facts.items()),
         )  # fmt: skip
+        return page(
+            title=headline,
+            headline=headline,
+            subtitle=self._root,
+            notice=notice,
+            tiles=tiles,
+            body=body,
+            facts=facts,
+        )
 
     def _keep(self, rows: list[tuple[float, int, str]], most: int, score: float, row: str) -> None:
         entry = (score, -next(self._order), row)
