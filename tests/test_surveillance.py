@@ -42,7 +42,7 @@ def test_masks_are_what_a_slow_renderer_sees():
     times = np.arange(3) / 4.0
     size = (90, 160)
     themes = ["person running"]
-    staging = version("surveillance").open_place(3, "train", size, None, themes)(0, times, [("person running", 0.4)])
+    staging = version("surveillance").open_place(3, 3, "train", size, None, themes)(0, times, [("person running", 0.4)])
     assert staging is not None and len(staging.players) >= 3
     backdrop, _, shapes = staging.draw()
     assert isinstance(backdrop, PlaceBackdrop)
@@ -155,3 +155,15 @@ def test_dialogues_go_in_the_papers_order_and_stay_in_the_corpus(clips):
 def test_bad_arguments_are_named(arguments, said):
     with pytest.raises(ConfigError, match=said):
         world.make_clip(0, **{"size": (32, 32), **arguments})
+
+
+def test_clips_in_another_ones_place_share_its_light_and_kind_and_nothing_else():
+    first, alone = world.make_clip(8, **SMALL, anomaly=True), world.make_clip(9, **SMALL, anomaly=True)
+    beside = world.make_clip(9, **SMALL, anomaly=True, place=8)
+    odd = {actor.anomaly for actor in (*first.actors, *beside.actors)} - {""}
+    assert (beside.family, beside.environment) == (first.family, first.environment) and len(odd) == 1
+    assert (beside.ground == first.ground).all() and not (beside.objects == first.objects).all()
+    assert beside.environment != alone.environment
+    assert (world.make_clip(8, **SMALL, anomaly=True, place=8).frames == first.frames).all()
+    with pytest.raises(ConfigError, match="leave out place"):
+        world.make_clip(9, place=8)

@@ -126,6 +126,7 @@ class ClipData(Dataset):
             anomaly=None if self.anomalies else False,
             split=self.split,
             world=recipe.world,
+            place=self.first + index // recipe.clips_per_place * recipe.clips_per_place,
         )
         refine = self.anomalies and index >= self.refine_from
         turns = some(anomaly_dialogue(clip, rng), rng) if refine else normal_dialogue(clip, rng)[: self.narration_turns]

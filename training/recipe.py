@@ -80,6 +80,7 @@ class Recipe:
 
     backbone: the size of a new one, which is trained from nothing, or a checkpoint of transformers, by directory or hub name,
     that stays as it is. prompts: None takes those of the synthetic world, or of the checkpoint that training starts from.
+    clips_per_place: so many clips in a row happen in one place of the world, which has to be painted but once for them.
     """
 
     name: str
@@ -94,6 +95,7 @@ class Recipe:
     stages: Stages
     prompts: Words | None = None
     world: str = "street"
+    clips_per_place: int = 1
 
     def __post_init__(self) -> None:
         version(self.world)
@@ -104,9 +106,10 @@ class Recipe:
             raise ConfigError("stages: a backbone that is trained from nothing needs the stages backbone and language")
         if self.stages.guidance and self.world != "street":
             raise ConfigError(f"stages: guidance knows no names for what there is in the world {self.world}; remove it")
-        if min(self.lora_rank, *self.rae_conv_widths) < 1:
+        if min(self.lora_rank, self.clips_per_place, *self.rae_conv_widths) < 1:
             raise ConfigError(
-                f"lora_rank and rae_conv_widths must be at least 1, got {self.lora_rank}, {self.rae_conv_widths}"
+                "lora_rank, clips_per_place and rae_conv_widths must be at least 1, "
+                f"got {self.lora_rank}, {self.clips_per_place}, {self.rae_conv_widths}"
             )
 
 

@@ -38,13 +38,16 @@ def make_clip(
     split: str = "train",
     aspect: float | None = None,
     world: str = "street",
+    place: int | None = None,
 ) -> Clip:
     """Renders a clip that is fully determined by the arguments.
 
     seed: 0 and up; the same seed in another split gives another clip. size: (height, width) in pixels. length: frames.
     anomaly: whether something abnormal happens; None tosses a coin. anomalies: instead, what happens when, as (one of the
     world's kinds, time of its middle in s). aspect: width / height of what the camera sees, for clips that are squeezed to
-    `size`; None for square pixels. world: one of `WORLDS`.
+    `size`; None for square pixels. world: one of `WORLDS`. place: the seed of the clip in whose place this one happens, in the
+    same light and, if anything abnormal does, with the same kind of it: so the place has to be painted once for several clips
+    in a row. None for a place of its own; the street has no others.
     Raises `ConfigError` for arguments out of range.
     """
     _check(seed, size, length, rate_hz, split, aspect)
@@ -56,13 +59,15 @@ def make_clip(
     for name, _ in wanted:
         if name not in every:
             raise ConfigError(f"there is no anomaly {name!r}; known: {', '.join(sorted(every))}")
-    coin = np.random.default_rng([SPLITS.index(split), seed])
-    toss, kind = bool(coin.random() < 0.5), known[coin.integers(len(known))]
+    home = seed if place is None else place
+    coin, theme = (np.random.default_rng([SPLITS.index(split), drawn_by]) for drawn_by in (seed, home))
+    toss, _ = bool(coin.random() < 0.5), theme.random()
+    kind = known[theme.integers(len(known))]
     if anomalies is None and (toss if anomaly is None else anomaly):
         wanted = [(kind, None)]
     # A normal clip shows a place where its seed's kind of anomaly could happen, so that places do not tell.
     themes = [kind] if anomalies is None else [name for name, _ in wanted]
-    stage = here.open_place(seed, split, size, aspect, themes)
+    stage = here.open_place(home, seed, split, size, aspect, themes)
     for attempt in range(100):  # until everything that is wanted finds room and is well in view
         staging = stage(attempt, times, wanted)
         if staging is None:

@@ -119,8 +119,9 @@ class Words:
 @dataclass(frozen=True, eq=False)
 class WorldVersion:
     """A version of the world. anomalies: the kinds that a split holds, as word prompts. normalities: what normal life is made of.
-    kinds: of things. open_place: (seed, split, size, aspect, kinds of anomaly that there must be room for) to a place, which
-    (attempt, times, wanted anomalies with the time of their middle or None) then fills with players, or finds no room."""
+    kinds: of things. open_place: (seed of the place, seed of the clip, split, size, aspect, kinds of anomaly that there must be
+    room for) to a place, which (attempt, times, wanted anomalies with the time of their middle or None) then fills with players,
+    or finds no room."""
 
     name: str
     anomalies: Callable[[str], tuple[str, ...]]
@@ -128,6 +129,6 @@ class WorldVersion:
     normalities: tuple[str, ...]
     kinds: tuple[str, ...]
     open_place: Callable[
-        [int, str, tuple[int, int], float | None, Sequence[str]],
+        [int, int, str, tuple[int, int], float | None, Sequence[str]],
         Callable[[int, np.ndarray, Sequence[tuple[str, float | None]]], Staging | None],
     ]

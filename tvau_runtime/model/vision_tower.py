@@ -100,7 +100,7 @@ class VisionTower(nn.Module):
             if self.mask is not None:
                 mask = self.mask.to(q.dtype).repeat(n, 1, 1, 1)
         q, k, v = (t.transpose(1, 2) for t in (q, k, v))
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2)
+        out = _attention(q, k, v, mask).transpose(1, 2)
         if not full:
             out = out.reshape(n, windows * longest, width)[:, self.back]
         return attention.proj(out.reshape(n, patches, width))
@@ -108,3 +108,13 @@ class VisionTower(nn.Module):
     def _rotate(self, x: Tensor) -> Tensor:
         first, second = x.float().chunk(2, dim=-1)
         return (x.float() * self.cos + torch.cat([-second, first], dim=-1) * self.sin).to(x.dtype)
+
+
+def _attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    if not torch.is_autocast_enabled("cpu"):
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    # While CPUs multiply matrices in bfloat16 three times as fast as in float32, attention takes three times as long.
+    with torch.autocast("cpu", enabled=False):
+        return F.scaled_dot_product_attention(
+            q.float(), k.float(), v.float(), attn_mask=None if mask is None else mask.float()
+        )

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from tvau_runtime.errors import ConfigError
+
 from ..staging import Staging, WorldVersion
 from ..types import SPLITS
 from .anomalies import add_anomaly
@@ -27,8 +29,11 @@ _LEAST_AREA = 0.004
 
 
 def _open_place(
-    seed: int, split: str, size: tuple[int, int], aspect: float | None, themes: Sequence[str]
+    place: int, seed: int, split: str, size: tuple[int, int], aspect: float | None, themes: Sequence[str]
 ) -> Callable[[int, np.ndarray, Sequence[tuple[str, float | None]]], Staging | None]:
+    if place != seed:
+        raise ConfigError("a clip of the street has a place of its own; leave out place")
+
     def stage(attempt: int, times: np.ndarray, wanted: Sequence[tuple[str, float | None]]) -> Staging | None:
         rng = np.random.default_rng([SPLITS.index(split), seed, attempt])
         scene = random_scene(rng, size, aspect)

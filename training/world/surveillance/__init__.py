@@ -55,9 +55,12 @@ class _Opened:
 _FOGGY = 0.015
 
 
-def _open(dice: list[int], split: str, size: tuple[int, int], aspect: float | None, themes: Sequence[str]) -> _Opened:
-    """A place of the split's that has room for all `themes` (kinds)."""
-    rng = np.random.default_rng(dice)
+@functools.lru_cache(maxsize=2)
+def _open(
+    seed: int, number: int, split: str, size: tuple[int, int], aspect: float | None, themes: tuple[str, ...]
+) -> _Opened:
+    """A place of the split's that has room for all `themes` (kinds), painted. number: of the places that a seed gives."""
+    rng = np.random.default_rng([_STREAM, SPLITS.index(split), seed, number])
     for name in rng.permutation(families_of(split)):
         place = FAMILIES[str(name)](rng, size, aspect)
         if all(KINDS[theme].fits(place) for theme in themes):
@@ -69,15 +72,12 @@ def _open(dice: list[int], split: str, size: tuple[int, int], aspect: float | No
 
 
 def _open_place(
-    seed: int, split: str, size: tuple[int, int], aspect: float | None, themes: Sequence[str]
+    place: int, seed: int, split: str, size: tuple[int, int], aspect: float | None, themes: Sequence[str]
 ) -> Callable[[int, np.ndarray, Sequence[tuple[str, float | None]]], Staging | None]:
-    @functools.lru_cache(maxsize=1)
-    def opened(number: int) -> _Opened:
-        return _open([_STREAM, SPLITS.index(split), seed, number], split, size, aspect, themes)
-
     def fill(attempt: int, times: np.ndarray, wanted: Sequence[tuple[str, float | None]]) -> Staging | None:
-        here = opened(attempt // _TRIES)
-        rng = np.random.default_rng([_STREAM, SPLITS.index(split), seed, attempt, 1])
+        here = _open(place, attempt // _TRIES, split, (size[0], size[1]), aspect, tuple(themes))
+        dice = [_STREAM, SPLITS.index(split), seed, attempt]
+        rng = np.random.default_rng([*dice, 1])
         cast = Cast(here.place, here.stage.camera, here.stage.picture, times, rng, rain=here.rain)
         for kind, when in wanted:
             before = len(cast.parts)
@@ -88,15 +88,15 @@ def _open_place(
         add_normal_life(cast)
         if not cast.parts:
             return None
-        place, light = here.place, here.words
+        stands, light = here.place, here.words
         return Staging(
-            place.camera,
+            stands.camera,
             here.family,
-            f"{place.words}, {light}",
-            (f"ground {light}", f"road {light}", f"{place.floor} {light}"),
+            f"{stands.words}, {light}",
+            (f"ground {light}", f"road {light}", f"{stands.floor} {light}"),
             lambda: here.stage.picture.ground[::SCALE, ::SCALE].copy(),
             cast.parts,
-            lambda: _draw(here, cast.parts, times, size, attempt),
+            lambda: _draw(here, cast.parts, times, size, np.random.default_rng([*dice, 2])),
             _LEAST_AREA,
         )
 
@@ -104,7 +104,7 @@ def _open_place(
 
 
 def _draw(
-    here: _Opened, parts: Sequence[Part], times: np.ndarray, size: tuple[int, int], attempt: int
+    here: _Opened, parts: Sequence[Part], times: np.ndarray, size: tuple[int, int], rng: np.random.Generator
 ) -> tuple[Backdrop, Film, Sequence[Shape]]:
     shapes = []
     for ident, part in enumerate(parts, 1):
@@ -113,7 +113,7 @@ def _draw(
         shapes.append(puppet.finish())
     settings = random_film(np.random.default_rng(here.film), here.place.light.name, here.rain)
     rate_hz = 1 / float(times[1]) if len(times) > 1 else 1.0
-    film = SurveillanceFilm(settings, size, len(times), rate_hz, np.random.default_rng([here.film, attempt]))
+    film = SurveillanceFilm(settings, size, len(times), rate_hz, rng)
     soft = 3 if any(here.place.light.sun) else 7
     return PlaceBackdrop(here.stage.picture, soft=soft), film, shapes
 

@@ -5,6 +5,7 @@ What stands in front of an actor is told by how far away each pixel's surface st
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -52,10 +53,9 @@ def paint_place(place: Place, camera: Camera) -> Picture:
     height, width = camera.height, camera.width
     inverse = np.linalg.inv(camera.matrix[:, :3])
     eye = (-inverse @ camera.matrix[:, 3]).astype(np.float32)
-    x, y = np.meshgrid(np.arange(width, dtype=np.float32) + 0.5, np.arange(height, dtype=np.float32) + 0.5)
-    rays = np.stack([inverse[i, 0] * x + inverse[i, 1] * y + inverse[i, 2] for i in range(3)], axis=-1).astype(
-        np.float32
-    )
+    across = np.arange(width)[None, :, None] + 0.5
+    down = np.arange(height)[:, None, None] + 0.5
+    rays = (inverse[:, 0] * across + inverse[:, 2]).astype(np.float32) + (inverse[:, 1] * down).astype(np.float32)
     with np.errstate(divide="ignore"):
         ground_depth = np.where(rays[..., 2] < -1e-4, -eye[2] / rays[..., 2], _FAR).astype(np.float32)
     ids = np.where(ground_depth < 400, 0, _SKY).astype(np.uint16)
@@ -86,9 +86,10 @@ def paint_place(place: Place, camera: Camera) -> Picture:
             normal, glow = face.normal, face.glow
             if face.two_sided and normal @ (eye - face.points[0]) < 0:
                 normal = -normal
-            u_axis = np.cross((0.0, 0.0, 1.0), normal)
-            u_axis = u_axis / np.linalg.norm(u_axis) if np.linalg.norm(u_axis) > 0.2 else np.array([1.0, 0.0, 0.0])
-            v_axis = np.cross(normal, u_axis)
+            nx, ny, nz = normal.tolist()
+            flat = math.hypot(nx, ny)
+            ux, uy = (-ny / flat, nx / flat) if flat > 0.2 else (1.0, 0.0)
+            u_axis, v_axis = (ux, uy, 0.0), (-nz * uy, nz * ux, nx * uy - ny * ux)
             uv = points @ np.stack([u_axis, v_axis], axis=1).astype(np.float32)
             albedo = reflectance(face.material, uv[:, 0], uv[:, 1], footprint)
         direct, ambient = _light(place.light, points, normal.astype(np.float32), sun, cover)

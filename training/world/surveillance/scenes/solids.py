@@ -5,6 +5,7 @@ Coordinates are metres: x and y on the ground, z up. Knows nothing about drawing
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -27,12 +28,24 @@ class Face:
     casts: bool = True
     glow: float = 0.0
 
-    @property
+    @functools.cached_property
     def normal(self) -> np.ndarray:
         """Unit [3], outwards."""
-        a, b = self.points[1] - self.points[0], self.points[2] - self.points[0]
-        cross = np.cross(a, b)
-        return cross / max(float(np.linalg.norm(cross)), 1e-9)
+        a, b, c = self.points[:3].tolist()
+        return _unit(_cross([q - p for p, q in zip(a, b)], [q - p for p, q in zip(a, c)]))
+
+
+# Places have hundreds of faces: plain floats take a tenth of the time of NumPy's `cross` on three numbers.
+def _cross(a: Sequence[float], b: Sequence[float]) -> tuple[float, float, float]:
+    return a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]
+
+
+def _unit(a: Sequence[float]) -> np.ndarray:
+    return np.array(a) / max(math.hypot(*a), 1e-9)
+
+
+_NINE = np.arange(9) * (2 * math.pi / 9)
+_COSINES, _SINES = np.cos(_NINE)[:, None], np.sin(_NINE)[:, None]
 
 
 @dataclass
@@ -109,12 +122,10 @@ class Solids:
 
     def disc(self, middle: tuple[float, float, float], radius: float, tilt: np.ndarray, material: Material) -> None:
         """A flat round face with this normal [3], seen from both sides."""
-        normal = tilt / np.linalg.norm(tilt)
-        a = np.cross(normal, (0.3, 0.5, 0.8))
-        a /= np.linalg.norm(a)
-        b = np.cross(normal, a)
-        angle = np.arange(9) * (2 * math.pi / 9)
-        points = np.array(middle) + radius * (np.cos(angle)[:, None] * a + np.sin(angle)[:, None] * b)
+        normal = _unit(tilt.tolist()).tolist()
+        a = _unit(_cross(normal, (0.3, 0.5, 0.8)))
+        b = np.array(_cross(normal, a.tolist()))
+        points = np.array(middle) + radius * (_COSINES * a + _SINES * b)
         self.faces.append(Face(points, material, two_sided=True))
 
     def leaves(
