@@ -21,8 +21,6 @@ __all__ = ["Asked", "Callers"]
 
 QUESTIONS = (chat.QUESTION_ANOMALY, chat.QUESTION_TARGET, chat.QUESTION_TRAJECTORY, "Which one?", "When did it start?")
 """The turns of a dialogue; behind the last one a new dialogue begins."""
-AGAIN_S = 0.1
-"""How long one who is told that the model is busy waits before it asks again."""
 PATIENCE_S = 60.0
 
 
@@ -41,7 +39,7 @@ class Asked:
 
 
 class Callers:
-    """Asks a node from another process."""
+    """Asks a node from another process. Who is told that the model is busy asks again when it says."""
 
     def __init__(self, node: str) -> None:
         context = get_context("spawn")
@@ -134,12 +132,12 @@ class _Caller:
         if question is None:
             return
         question.whole_ms = (time.monotonic() - self._began) * 1e3
-        question.ok, question.busy = response.ok, response.message.startswith("busy")
+        question.ok, question.busy = response.ok, response.retry_after_s > 0
         self._asked.append(question)
         if question.ok:
             self._session, self._turn = response.session, (self._turn + 1) % len(QUESTIONS)
         else:
-            self._not_before = time.monotonic() + AGAIN_S
+            self._not_before = time.monotonic() + response.retry_after_s
             if not question.busy:
                 self._turn = 0
         if not self._turn:

@@ -135,6 +135,7 @@ class _Asked:
             "stream.process_rate_hz": SAMPLING_HZ,
             "stream.max_halvings": 0,  # what the stream loses is to be seen
             "dialogue.describe_events": "never",
+            "dialogue.max_sessions": 4 * CALLERS[-1],  # none expires
         }
         self._nodes.start(NODE, parameters, module="node")
         self._ear.follow(NODE, [CAMERA])

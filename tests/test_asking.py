@@ -1,6 +1,7 @@
 """`~/ask` and `~/query` over real DDS, with a small random model: words as they come, cancel, many callers, the node's end."""
 
 import dataclasses
+import re
 import threading
 from typing import Any
 
@@ -230,16 +231,20 @@ def test_one_bounded_queue_for_both_and_a_clear_answer_to_who_finds_it_full(ask,
     brake.let(1)
     waiting = [ask(), peer.ask(Query, "tvau/query", question=QUESTION), ask()]
     wait_for(lambda: len(node._pipeline.dialogue._floor._queue) == 3, "all in the queue")
-    busy = "busy: one question is being answered and 3 wait, as many as may (max_waiting); try again in a moment"
+    busy = r"busy: one question is being answered and 3 wait, as many as may \(max_waiting\); try again in (\d+\.\d) s"
     for _ in range(3):
-        assert (query(peer, question=QUESTION).ok, query(peer, question=QUESTION).message) == (False, busy)
         status, result = ask().end()
-        assert (status, result.ok, result.message) == (ABORTED, False, busy)
+        assert status == ABORTED
+        for told in (query(peer, question=QUESTION), result):
+            said = re.fullmatch(busy, told.message)
+            assert said and not told.ok
+            assert told.retry_after_s == pytest.approx(float(said[1]), abs=0.06) and told.retry_after_s > 0
     brake.let_all()
     assert first.end()[0] == waiting[0].end()[0] == waiting[2].end()[0] == SUCCEEDED
     wait_for(waiting[1].done, "the service's response")
     assert waiting[1].result().ok
-    assert query(peer, question=QUESTION).ok
+    answered = query(peer, question=QUESTION)
+    assert (answered.ok, answered.retry_after_s) == (True, 0.0)
 
 
 def test_many_callers_each_hear_their_own_answer(ask, watched, peer):

@@ -8,7 +8,7 @@ from dialogue_tools import QUESTIONS, assert_same
 
 from tvau_runtime import chat
 from tvau_runtime.config import DialogueConfig
-from tvau_runtime.errors import QueryError
+from tvau_runtime.errors import BusyError, QueryError
 from tvau_runtime.floor import Floor
 from tvau_runtime.guard import Finding
 from tvau_runtime.types import Contradiction
@@ -189,3 +189,28 @@ def test_who_rests_can_be_stopped(engine):
     looks = []
     with pytest.raises(QueryError, match="stopped"):
         engine.ask(QUESTIONS[1], should_stop=lambda: looks.append(1) or len(looks) > 2)
+
+
+def test_who_finds_no_room_is_told_when_those_who_wait_will_be_done(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("tvau_runtime.floor.time.monotonic", lambda: now[0])
+    floor = Floor()
+
+    def refused():
+        with pytest.raises(BusyError) as busy, floor.wait(0):
+            pass
+        assert f"try again in {busy.value.retry_after_s:.1f} s" in str(busy.value)
+        return busy.value.retry_after_s
+
+    with floor.wait():
+        assert refused() == 1.0
+    for _ in range(30):  # answers of 3 s
+        with floor.wait():
+            now[0] += 3.0
+    with floor.wait():
+        assert refused() == pytest.approx(3.0, abs=0.05)
+    for _ in range(60):
+        with floor.wait():
+            pass
+    with floor.wait():
+        assert refused() == 0.1

@@ -64,7 +64,7 @@ def test_an_event_knows_how_long_it_lasted_and_its_track_where_it_was():
 
 
 def test_errors_are_one_tree_and_a_config_error_is_a_value_error():
-    for name in ("BackendError", "ConfigError", "FrameError", "ModelError", "QueryError"):
+    for name in ("BackendError", "BusyError", "ConfigError", "FrameError", "ModelError", "QueryError"):
         assert issubclass(getattr(tvau_runtime, name), TvauError)
     assert issubclass(ConfigError, ValueError)
 

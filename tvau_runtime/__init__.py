@@ -28,7 +28,7 @@ from .config import (
     fill,
     option,
 )
-from .errors import BackendError, ConfigError, FrameError, ModelError, QueryError, TvauError
+from .errors import BackendError, BusyError, ConfigError, FrameError, ModelError, QueryError, TvauError
 from .prompts import Prompts
 from .types import (
     AnomalyEvent,
@@ -57,6 +57,7 @@ __all__ = [
     "Answer",
     "BackendError",
     "Box",
+    "BusyError",
     "ConfigError",
     "Contradiction",
     "DialogueConfig",

@@ -6,12 +6,13 @@
     ├── BackendError    an engine or device that is not there
     ├── FrameError      a frame, camera or video that cannot be read
     └── QueryError      a question, session, event or camera that cannot be answered
+        └── BusyError   … now, for too many wait already
 
 Each message names what was expected, what came, and what to do. The command line and the nodes show the message alone;
 anything outside this tree is a defect of ours and keeps its traceback.
 """
 
-__all__ = ["BackendError", "ConfigError", "FrameError", "ModelError", "QueryError", "TvauError"]
+__all__ = ["BackendError", "BusyError", "ConfigError", "FrameError", "ModelError", "QueryError", "TvauError"]
 
 
 class TvauError(Exception):
@@ -36,3 +37,11 @@ class FrameError(TvauError):
 
 class QueryError(TvauError):
     """A question, session, event or camera that cannot be answered."""
+
+
+class BusyError(QueryError):
+    """A question for which there is no room now. retry_after_s: by then those who wait now will have had their answers."""
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s

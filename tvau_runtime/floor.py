@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from .errors import QueryError
+from .errors import BusyError, QueryError
 
 __all__ = ["Floor"]
 
 LOOK_S = 0.1
 """How often one who waits looks whether it still wants to."""
+FIRST_S, RECENT = 1.0, 0.2
+"""How long one is taken to have the floor before anybody has had it, and what the last time counts in the running mean."""
 
 
 class Floor:
@@ -22,6 +25,7 @@ class Floor:
         self._changed = threading.Condition()
         self._queue: deque[object] = deque()
         self._taken = False
+        self._mean_s = FIRST_S
 
     @property
     def taken(self) -> bool:
@@ -32,12 +36,15 @@ class Floor:
         """Has the floor, once all who came before have had it.
 
         most_waiting: where so many wait already, it is not waited for (None: it always is). gone: asked ten times a second
-        meanwhile; once it is true, it is no longer waited for. Raises `QueryError` in both cases.
+        meanwhile; once it is true, it is no longer waited for. Raises `BusyError` and `QueryError`.
         """
         self._take(most_waiting, gone)
+        begun = time.monotonic()
         try:
             yield
         finally:
+            with self._changed:
+                self._mean_s += RECENT * (time.monotonic() - begun - self._mean_s)
             self._leave()
 
     def step_aside(self) -> None:
@@ -54,9 +61,11 @@ class Floor:
         with self._changed:
             waiting = len(self._queue)
             if most_waiting is not None and waiting >= most_waiting and (self._taken or waiting):
-                raise QueryError(
+                again_s = max(0.1, (waiting + 1) * self._mean_s)
+                raise BusyError(
                     f"busy: one question is being answered and {waiting} wait, as many as may (max_waiting); "
-                    "try again in a moment"
+                    f"try again in {again_s:.1f} s",
+                    again_s,
                 )
             self._queue.append(ticket)
             try:

@@ -16,7 +16,7 @@ from rclpy.qos import QoSProfile
 from tvau_msgs.action import Ask
 from tvau_msgs.srv import Query
 
-from tvau_runtime import Pipeline, QueryError, StreamWorker, TvauError
+from tvau_runtime import BusyError, Pipeline, QueryError, StreamWorker, TvauError
 
 from .conversions import fill_answer
 
@@ -100,6 +100,7 @@ class Asking:
             )
         except Exception as error:
             response.ok, response.message = False, told(self._node, error)
+            response.retry_after_s = error.retry_after_s if isinstance(error, BusyError) else 0.0
             if worker is not None and self._worker() is not worker:
                 response.message = (
                     "the node was deactivated before the answer was complete; ask again once it is active"
