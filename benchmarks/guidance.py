@@ -29,15 +29,17 @@ from tvau_runtime.model.tvau import TVAU
 from tvau_runtime.prompts import DEFAULT_PHRASE, DEFAULT_SENTENCE, Prompts
 from tvau_runtime.tokenizer import TextTokenizer
 from tvau_training.batches import pack_clip
-from tvau_training.guidance import DEFAULT, THINGS, UNSEEN_PHRASE, UNSEEN_SENTENCE, Thing, deed_of
+from tvau_training.guidance import UNSEEN_PHRASE, UNSEEN_SENTENCE, Naming, naming
 from tvau_training.world import SPLITS, Clip, make_clip
+from tvau_training.world.naming import Thing
+from tvau_training.world.versions import WORLDS
 
 EXAMPLES = """\
 examples:
   python benchmarks/guidance.py --split validation
   python benchmarks/guidance.py --model runs/tiny/checkpoint --clips 200 --json out/guidance.json
 """
-FRAME_SIZE = (240, 320)
+FRAME_SIZES = {"street": (240, 320), "surveillance": (252, 448)}
 LEAST_SHARE = 0.25
 MARGIN = 0.01
 """Heat has been raised or lowered where it differs by more than this."""
@@ -59,18 +61,19 @@ class Seen:
 
 
 @torch.inference_mode()
-def watch(model: TVAU, spec: ModelSpec, clips: int, split: str, seed: int) -> Seen:
+def watch(model: TVAU, spec: ModelSpec, clips: int, split: str, seed: int, world: str = "street") -> Seen:
     """The frozen part of the model sees clips, half of them with an anomaly."""
     batches: list[list[torch.Tensor]] = []
     deeds, waiting = [], []
     for number in tqdm(range(clips), desc="clips", unit="clip", dynamic_ncols=True):
         clip = make_clip(
             seed + number,
-            size=FRAME_SIZE,
+            size=FRAME_SIZES[world],
             length=spec.clip_length,
             rate_hz=spec.process_rate_hz,
             anomaly=number % 2 == 0,
             split=split,
+            world=world,
         )
         waiting.append(torch.from_numpy(pack_clip(clip.frames, spec)))
         deeds.append(_deeds(clip, spec.grid))
@@ -84,6 +87,7 @@ def watch(model: TVAU, spec: ModelSpec, clips: int, split: str, seed: int) -> Se
 def _deeds(clip: Clip, grid: tuple[int, int]) -> np.ndarray:
     """What each patch of each pair shows most of: int64 [T/2, P]."""
     steps = len(clip.frames) // 2
+    number = naming(clip.world).number
     shown, most = np.zeros((steps, *grid), np.int64), np.full((steps, *grid), LEAST_SHARE, np.float32)
     for actor in clip.actors:
         for t in range(steps):
@@ -92,7 +96,7 @@ def _deeds(clip: Clip, grid: tuple[int, int]) -> np.ndarray:
             seen = (clip.objects[2 * t : 2 * t + 2] == actor.id).any(axis=0).astype(np.float32)
             share = cv2.resize(seen, grid[::-1], interpolation=cv2.INTER_AREA)
             mine = share >= most[t]
-            most[t][mine], shown[t][mine] = share[mine], deed_of(actor)
+            most[t][mine], shown[t][mine] = share[mine], number(actor)
     return shown.reshape(steps, -1)
 
 
@@ -110,15 +114,16 @@ def heat_of(model: TVAU, tokenizer: TextTokenizer, seen: Seen, batch: int = 128)
     return heat
 
 
-def measure(heat: HeatOf, deeds: np.ndarray) -> dict:
+def measure(heat: HeatOf, deeds: np.ndarray, names: Naming) -> dict:
     """Per kind of thing, by its usual name: heat (mean over its patches) and AUROC of these against all others, under each kind
     of prompts; and over all kinds.
     """
-    own = heat(DEFAULT)
-    named = {thing: heat(Prompts(DEFAULT.normal, thing.words[:1])) for thing in THINGS}
+    default = names.own
+    own = heat(default)
+    named = {thing: heat(Prompts(default.normal, thing.words[:1])) for thing in names.things}
     kinds = {}
-    for thing in tqdm(THINGS, desc="kinds", unit="kind", dynamic_ncols=True):
-        there = np.isin(deeds, sorted(thing.deeds))
+    for thing in tqdm(names.things, desc="kinds", unit="kind", dynamic_ncols=True):
+        there = np.isin(deeds, sorted(names.numbers([thing])))
         if not there.any():
             continue
         others = [values for other, values in named.items() if not other.deeds & thing.deeds]
@@ -126,11 +131,11 @@ def measure(heat: HeatOf, deeds: np.ndarray) -> dict:
             "own prompts": own,
             "named abnormal": named[thing],
             "others abnormal": np.mean(others, axis=0),
-            **{f"abnormal, {level}": heat(_on_level(thing, template)) for level, template in LEVELS.items()},
-            "abnormal, new words": heat(Prompts(DEFAULT.normal, (thing.unseen,))),
-            "abnormal, new templates": heat(Prompts(DEFAULT.normal, thing.words[:1], UNSEEN_PHRASE, UNSEEN_SENTENCE)),
-            "named normal": heat(Prompts(thing.words[:1], DEFAULT.abnormal)),
-            "moved to normal": heat(_moved(thing)),
+            **{f"abnormal, {level}": heat(_on_level(default, thing, template)) for level, template in LEVELS.items()},
+            "abnormal, new words": heat(Prompts(default.normal, (thing.unseen,))),
+            "abnormal, new templates": heat(Prompts(default.normal, thing.words[:1], UNSEEN_PHRASE, UNSEEN_SENTENCE)),
+            "named normal": heat(Prompts(thing.words[:1], default.abnormal)),
+            "moved to normal": heat(_moved(default, thing)),
         }
         kinds[thing.words[0]] = {
             "patches": int(there.sum()),
@@ -145,16 +150,16 @@ def measure(heat: HeatOf, deeds: np.ndarray) -> dict:
     return {"kinds": kinds, "all": _over_all(kinds)}
 
 
-def _moved(thing: Thing) -> Prompts:
+def _moved(default: Prompts, thing: Thing) -> Prompts:
     """The model's own prompts but for one that has changed sides, or, where it has none such, has come to the normal ones."""
     word = thing.words[0]
-    return Prompts((*DEFAULT.normal, word), tuple(each for each in DEFAULT.abnormal if each != word))
+    return Prompts((*default.normal, word), tuple(each for each in default.abnormal if each != word))
 
 
-def _on_level(thing: Thing, template: str) -> Prompts:
+def _on_level(default: Prompts, thing: Thing, template: str) -> Prompts:
     """Prompts of one level alone."""
     return Prompts(
-        tuple(template.replace("{}", w) for w in DEFAULT.normal), (template.replace("{}", thing.words[0]),), "", ""
+        tuple(template.replace("{}", w) for w in default.normal), (template.replace("{}", thing.words[0]),), "", ""
     )
 
 
@@ -182,6 +187,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--model", default="tvau-tiny", help="checkpoint: embedded name or directory")
     parser.add_argument("--clips", type=int, default=200, help="how many clips (default: 200)")
     parser.add_argument("--split", default="test", choices=[s for s in SPLITS if s != "train"], help="default: test")
+    parser.add_argument("--world", choices=WORLDS, help="default: the one that the model was trained on")
     parser.add_argument("--seed", type=int, default=0, help="first clip's seed (default: 0)")
     parser.add_argument("--json", type=Path, help="also write the figures there")
     options = parser.parse_args(arguments)
@@ -194,8 +200,9 @@ def main(arguments: list[str] | None = None) -> int:
             manifest.name, manifest.image_size, manifest.process_rate_hz, manifest.clip_length, manifest.mean, manifest.std,
             model.backbone.text_dim, model.backbone.tokens_per_second,
         )  # fmt: skip
-        seen = watch(model, spec, options.clips, options.split, options.seed)
-        figures = measure(heat_of(model, tokenizer, seen), seen.deeds)
+        world = options.world or manifest.training.get("recipe", {}).get("world", "street")
+        seen = watch(model, spec, options.clips, options.split, options.seed, world)
+        figures = measure(heat_of(model, tokenizer, seen), seen.deeds, naming(world))
     except TvauError as error:
         print(f"guidance: {error}", file=sys.stderr)
         return 2
@@ -204,7 +211,13 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     show(figures)
     if options.json:
-        facts = {"model": options.model, "split": options.split, "seed": options.seed, "clips": options.clips}
+        facts = {
+            "model": options.model,
+            "world": world,
+            "split": options.split,
+            "seed": options.seed,
+            "clips": options.clips,
+        }
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps({**facts, **figures}, indent=2) + "\n", encoding="utf-8")
     return 0

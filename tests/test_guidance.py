@@ -12,63 +12,101 @@ torch = pytest.importorskip("torch", reason="training needs torch")
 pytest.importorskip("transformers", reason="training needs transformers")
 
 from tvau_runtime.model import checkpoint
-from tvau_training.guidance import DEEDS, DEFAULT, THINGS, UNSEEN_PHRASE, UNSEEN_SENTENCE, deed_of, draw
+from tvau_training.guidance import UNSEEN_PHRASE, UNSEEN_SENTENCE, naming
 from tvau_training.stages import GuidanceStage
-from tvau_training.world import ANOMALIES, NORMALITIES, make_clip
+from tvau_training.world import make_clip
+from tvau_training.world.versions import WORLDS, version
 
 ROOT = Path(__file__).resolve().parent.parent
-ABNORMAL = {deed for thing in THINGS if thing.words[0] in ANOMALIES for deed in thing.deeds}
+SMALL = {"size": (48, 64), "length": 4}
 
 
-def drawn(count, there=(1, 9)):
+@pytest.fixture(params=WORLDS)
+def names(request):
+    return naming(request.param)
+
+
+@pytest.fixture
+def there(names):
+    """A normal deed and an abnormal one."""
+    return min(set(range(1, len(names.deeds) + 1)) - names.abnormal), min(names.abnormal)
+
+
+def drawn(names, count, there):
     rng = np.random.default_rng(0)
-    return [draw(rng, there) for _ in range(count)]
+    return [names.draw(rng, there) for _ in range(count)]
 
 
-def test_all_that_the_world_shows_has_a_name():
-    for seed in range(40):
-        for actor in make_clip(seed, size=(48, 64)).actors:
-            assert actor.anomalous == (deed_of(actor) in ABNORMAL), (actor.kind, actor.action)
-    assert deed_of(dataclasses.replace(actor, action="flying")) == 0
-    assert {1, *ABNORMAL} <= set(range(len(DEEDS) + 1))
+@pytest.mark.parametrize(
+    ("world", "splits"), [("street", ["train"]), ("surveillance", ["train", "validation", "test"])]
+)
+def test_all_that_a_world_shows_has_a_name(world, splits):
+    names = naming(world)
+    actors = [
+        actor
+        for split in splits
+        for seed in range(40)
+        for actor in make_clip(
+            seed, world=world, split=split, place=seed if world == "street" else seed // 8, **SMALL
+        ).actors
+    ]
+    strange = names.numbers(names.things)
+    for actor in actors:
+        known = names.number(actor) in names.abnormal
+        kept = any((actor.kind, actor.action) in thing.deeds for thing in names.things if thing.kept)
+        assert names.number(actor) and actor.anomalous == (known or kept), (actor.kind, actor.action)
+        assert not actor.anomalous or names.number(actor) in strange
+    assert names.number(dataclasses.replace(actors[0], action="hovering")) == 0
 
 
-def test_every_prompt_of_the_model_names_a_thing():
-    named = {thing.words[0] for thing in THINGS}
-    assert named >= {*ANOMALIES, *NORMALITIES} - {"empty road"}
+def test_every_prompt_of_the_model_names_a_thing(names):
+    named = {thing.words[0] for thing in names.things}
+    empty = {"empty road", "empty place"}
+    assert named >= set(names.own.abnormal)
+    assert all(thing.deeds for thing in names.things)
+    if names is naming("street"):
+        assert named >= set(names.own.normal) - empty
 
 
-def test_what_is_named_abnormal_is_abnormal_and_nothing_else():
-    by_words = {words: thing for thing in THINGS for words in thing.words}
+def test_kinds_that_are_to_be_new_are_never_named():
+    names = naming("surveillance")
+    new = {words for thing in names.things if thing.kept for words in thing.words}
+    assert new == set(version("surveillance").anomalies("validation")) | set(version("surveillance").anomalies("test"))
+    assert not new & {text for prompts, _ in drawn(names, 400, [1]) for text in (*prompts.abnormal, *prompts.normal)}
+
+
+def test_what_is_named_abnormal_is_abnormal_and_nothing_else(names, there):
+    by_words = {words: thing for thing in names.things for words in thing.words}
     lists = set()
-    for prompts, hot in drawn(400):
-        lists.add((prompts.normal == DEFAULT.normal, prompts.abnormal == DEFAULT.abnormal))
+    for prompts, hot in drawn(names, 400, there):
+        lists.add((prompts.normal == names.own.normal, prompts.abnormal == names.own.abnormal))
         assert not hot[0], "what has no name is never abnormal"
         abnormal, normal = (
-            set().union(*(by_words[words].deeds for words in given if words in by_words))
+            names.numbers([by_words[words] for words in given if words in by_words])
             for given in (prompts.abnormal, prompts.normal)
         )
-        own = set(prompts.abnormal) <= set(DEFAULT.abnormal)
-        assert set(np.flatnonzero(hot)) in (abnormal, *([ABNORMAL - normal] if own else []))
+        own = set(prompts.abnormal) <= set(names.own.abnormal)
+        assert set(np.flatnonzero(hot)) in (abnormal, *([names.abnormal - normal] if own else []))
     assert lists == {(True, False), (False, False), (False, True)}, "and never the model's own"
 
 
-def test_what_is_to_be_seen_is_named_more_often():
-    share = np.mean([hot[8] for _, hot in drawn(400, there=[8])])
-    assert share > 1.5 * np.mean([hot[8] for _, hot in drawn(400, there=[1])])
+def test_what_is_to_be_seen_is_named_more_often(names, there):
+    normal = there[0]
+    share = np.mean([hot[normal] for _, hot in drawn(names, 400, [normal])])
+    assert share > 1.5 * np.mean([hot[normal] for _, hot in drawn(names, 400, [there[1]])])
 
 
-def test_some_words_are_kept_from_training():
-    used = {text for prompts, _ in drawn(400) for text in (*prompts.abnormal, *prompts.normal)}
-    assert not used & {thing.unseen for thing in THINGS}
-    templates = {text for prompts, _ in drawn(400) for text in (prompts.phrase, prompts.sentence)}
+def test_some_words_are_kept_from_training(names, there):
+    used = {text for prompts, _ in drawn(names, 400, there) for text in (*prompts.abnormal, *prompts.normal)}
+    assert not used & {thing.unseen for thing in names.things}
+    templates = {text for prompts, _ in drawn(names, 400, there) for text in (prompts.phrase, prompts.sentence)}
     assert not templates & {UNSEEN_PHRASE, UNSEEN_SENTENCE} and "" in templates
 
 
 def test_text_vectors_of_training_are_those_of_the_engine(tiny):
     model, manifest, tokenizer = checkpoint.load(tiny)
     stage = GuidanceStage(model, tokenizer, 4.0, checkpoint.text_features(model, tokenizer, manifest.prompts), 2)
-    for prompts, _ in drawn(5):
+    for prompts, _ in drawn(naming("street"), 5, (1, 9)):
         ours = torch.stack([stage._pooled(prompts, category) for category in ("normal", "abnormal")])
         torch.testing.assert_close(ours, checkpoint.text_features(model, tokenizer, prompts), atol=1e-5, rtol=1e-4)
 
@@ -77,20 +115,21 @@ def test_the_measurement_tells_a_decoder_that_follows_from_one_that_does_not(mon
     pytest.importorskip("sklearn", reason="scikit-learn is not installed")
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     bench = importlib.import_module("guidance")
+    names = naming("street")
     deeds = np.arange(15 * 4).reshape(4, 15) % 15
-    words = {text: thing for thing in THINGS for text in (*thing.words, thing.unseen)}
+    words = {text: thing for thing in names.things for text in (*thing.words, thing.unseen)}
 
     def follows(prompts):
         def named(texts):
             things = [words[t] for text in texts for t in words if text.endswith(t) and len(text) - len(t) in (0, 22)]
-            return np.isin(deeds, sorted(set().union(*(thing.deeds for thing in things), frozenset())))
+            return np.isin(deeds, sorted(names.numbers(things)))
 
         return 0.5 + 0.4 * named(prompts.abnormal) - 0.3 * (named(prompts.normal) & (len(prompts.normal) < 7))
 
-    told = bench.measure(follows, deeds)["all"]
-    assert told["raised"] == told["kinds"] == len(THINGS)
+    told = bench.measure(follows, deeds, names)["all"]
+    assert told["raised"] == told["kinds"] == len(names.things)
     assert told["lowered"] == told["kinds"]
-    deaf = bench.measure(lambda _: np.random.default_rng(0).random(deeds.shape), deeds)["all"]
+    deaf = bench.measure(lambda _: np.random.default_rng(0).random(deeds.shape), deeds, names)["all"]
     assert (deaf["raised"], deaf["lowered"]) == (0, 0)
 
 

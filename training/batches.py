@@ -24,7 +24,7 @@ from tvau_runtime.errors import ConfigError, TvauError
 from tvau_runtime.frames import pack_pair, resize
 from tvau_runtime.tokenizer import TextTokenizer
 
-from .guidance import deed_of
+from .guidance import naming
 from .recipe import Recipe
 from .world import (
     PLACES,
@@ -63,7 +63,7 @@ class Batch:
     masks: Tensor
     """float32 [B, T', 4 gh, 4 gw], share of each cell that is abnormal in either frame"""
     deeds: Tensor
-    """uint8 [B, T', 4 gh, 4 gw], what is done there, by its number in `guidance.DEEDS`; 0 for none of these"""
+    """int16 [B, T', 4 gh, 4 gw], what is done there, by its number in `guidance.Naming`; 0 for none of these"""
     kinds: Tensor
     """int64 [B, T', P], raster order: 0 background, 1.. as in KINDS"""
     ground: Tensor
@@ -136,8 +136,8 @@ class ClipData(Dataset):
     def _targets(self, clip: Clip) -> tuple[np.ndarray, ...]:
         (rows, columns), steps = self.spec.grid, len(clip.frames) // 2
         masks = mask_cells(clip.anomaly_masks, self.spec)
-        size = (columns * MASK_SCALE, rows * MASK_SCALE)
-        deeds, clearest = np.zeros(masks.shape, np.uint8), np.full(masks.shape, LEAST_SHARE, np.float32)
+        size, number = (columns * MASK_SCALE, rows * MASK_SCALE), naming(clip.world).number
+        deeds, clearest = np.zeros(masks.shape, np.int16), np.full(masks.shape, LEAST_SHARE, np.float32)
         kinds = np.zeros((steps, rows, columns), np.int64)
         motion = np.zeros((steps, rows, columns, 2), np.float32)
         extent = np.zeros((steps, rows, columns, 4), np.float32)
@@ -159,7 +159,7 @@ class ClipData(Dataset):
                 if not actor.anomalous or actor.abnormal_frames[2 * t : 2 * t + 2].any():
                     share = cv2.resize(seen, size, interpolation=cv2.INTER_AREA)
                     mine = share > clearest[t]
-                    clearest[t][mine], deeds[t][mine] = share[mine], deed_of(actor)
+                    clearest[t][mine], deeds[t][mine] = share[mine], number(actor)
                 share = cv2.resize(seen, (columns, rows), interpolation=cv2.INTER_AREA)
                 mine = share > most[t]
                 most[t][mine], kinds[t][mine] = share[mine], KINDS.index(kind) + 1

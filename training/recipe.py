@@ -104,8 +104,6 @@ class Recipe:
             raise ConfigError(f"stages: {self.backbone} is not trained; remove {' and '.join(first)}")
         if not isinstance(self.backbone, str) and len(first) < 2:
             raise ConfigError("stages: a backbone that is trained from nothing needs the stages backbone and language")
-        if self.stages.guidance and self.world != "street":
-            raise ConfigError(f"stages: guidance knows no names for what there is in the world {self.world}; remove it")
         if min(self.lora_rank, self.clips_per_place, *self.rae_conv_widths) < 1:
             raise ConfigError(
                 "lora_rank, clips_per_place and rae_conv_widths must be at least 1, "

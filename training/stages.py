@@ -34,7 +34,7 @@ from tvau_runtime.prompts import Prompts
 from tvau_runtime.tokenizer import TextTokenizer
 
 from .batches import KINDS, MASK_SCALE, Batch
-from .guidance import draw
+from .guidance import naming
 from .losses import answer_loss, dice_loss, focal_loss, word_loss
 from .machines import pooled
 from .world import PLACES
@@ -66,11 +66,12 @@ class Stage(nn.Module):
         *,
         fresh: bool = True,
         bf16: bool = False,
+        world: str = "street",
     ) -> None:
-        """text: S_c, [2, D]. fresh: whether AHD and RAE are untrained. bf16: the backbone computes in bfloat16; AHD and RAE never
-        do, for cosines that differ in the third digit are told apart by them."""
+        """text: S_c, [2, D]. world: whose clips the batches show. fresh: whether AHD and RAE are untrained. bf16: the backbone
+        computes in bfloat16; AHD and RAE never do, for cosines that differ in the third digit are told apart by them."""
         super().__init__()
-        self.fresh, self.bf16 = fresh, bf16
+        self.fresh, self.bf16, self.world = fresh, bf16, world
         self.text: Tensor
         self.head: Tensor
         self.tail: Tensor
@@ -287,7 +288,7 @@ class GuidanceStage(AhdStage):
             if own[number]:
                 texts.append(self.text)
                 continue
-            prompts, hot = draw(rng, deeds.unique().tolist())
+            prompts, hot = naming(self.world).draw(rng, deeds.unique().tolist())
             texts.append(torch.stack([self._pooled(prompts, category) for category in ("normal", "abnormal")]))
             masks.append(torch.from_numpy(hot).to(deeds.device, torch.float32)[deeds.long()])
         steps, grid = batch.deeds.shape[1], self.model.backbone.grid

@@ -125,6 +125,7 @@ class Run:
             self.recipe.lora_rank,
             fresh=self.start.fresh,
             bf16=self.bf16,
+            world=self.recipe.world,
         )
 
     def train(self, name: str, settings: StageSettings) -> Stage:

@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from .camera import Camera
+from .naming import Thing
 from .types import Spell
 
 __all__ = ["SCALE", "Backdrop", "Film", "Player", "Shape", "Staging", "Words", "WorldVersion"]
@@ -119,15 +120,16 @@ class Words:
 @dataclass(frozen=True, eq=False)
 class WorldVersion:
     """A version of the world. anomalies: the kinds that a split holds, as word prompts. normalities: what normal life is made of.
-    kinds: of things. open_place: (seed of the place, seed of the clip, split, size, aspect, kinds of anomaly that there must be
-    room for) to a place, which (attempt, times, wanted anomalies with the time of their middle or None) then fills with players,
-    or finds no room."""
+    kinds: of things. things: what prompts can name. open_place: (seed of the place, seed of the clip, split, size, aspect, kinds of
+    anomaly that there must be room for) to a place, which (attempt, times, wanted anomalies with the time of their middle or
+    None) then fills with players, or finds no room."""
 
     name: str
     anomalies: Callable[[str], tuple[str, ...]]
     words: Words
     normalities: tuple[str, ...]
     kinds: tuple[str, ...]
+    things: tuple[Thing, ...]
     open_place: Callable[
         [int, int, str, tuple[int, int], float | None, Sequence[str]],
         Callable[[int, np.ndarray, Sequence[tuple[str, float | None]]], Staging | None],

@@ -20,6 +20,7 @@ from .drawing import draw_street
 from .kinds import ANOMALIES, KINDS, NORMALITIES
 from .normal_life import add_normal_life
 from .scene import random_scene
+from .things import THINGS
 from .words import STREET_WORDS
 
 __all__ = ["STREET"]
@@ -59,4 +60,4 @@ def _open_place(
     return stage
 
 
-STREET = WorldVersion("street", lambda split: ANOMALIES, STREET_WORDS, NORMALITIES, KINDS, _open_place)
+STREET = WorldVersion("street", lambda split: ANOMALIES, STREET_WORDS, NORMALITIES, KINDS, THINGS, _open_place)

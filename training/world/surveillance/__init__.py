@@ -23,6 +23,7 @@ from .life.normal import NORMALITIES, add_normal_life
 from .scenes import FAMILIES, families_of
 from .scenes.backdrop import paint_place
 from .scenes.place import Place
+from .things import THINGS as NAMED
 from .words import SURVEILLANCE_WORDS
 
 __all__ = ["SURVEILLANCE"]
@@ -119,5 +120,11 @@ def _draw(
 
 
 SURVEILLANCE = WorldVersion(
-    "surveillance", kinds_of, SURVEILLANCE_WORDS, NORMALITIES, ("person", *SIZES, *RIDES, *THINGS), _open_place
+    "surveillance",
+    kinds_of,
+    SURVEILLANCE_WORDS,
+    NORMALITIES,
+    ("person", *SIZES, *RIDES, *THINGS),
+    NAMED,
+    _open_place,
 )
