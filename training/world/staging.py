@@ -120,8 +120,8 @@ class Words:
 @dataclass(frozen=True, eq=False)
 class WorldVersion:
     """A version of the world. anomalies: the kinds that a split holds, as word prompts. normalities: what normal life is made of.
-    kinds: of things. things: what prompts can name. open_place: (seed of the place, seed of the clip, split, size, aspect, kinds of
-    anomaly that there must be room for) to a place, which (attempt, times, wanted anomalies with the time of their middle or
+    kinds: of things. things: what prompts can name. open_place: (seed of the place, seed of the clip, split, size, aspect, kinds
+    of anomaly that there must be room for) to a place, which (attempt, times, wanted anomalies with the time of their middle or
     None) then fills with players, or finds no room."""
 
     name: str
