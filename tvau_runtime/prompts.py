@@ -6,8 +6,10 @@ The method's prompts nest: "person jumping" -> "surveillance video of (person ju
 
 from __future__ import annotations
 
+import dataclasses
 import unicodedata
 from dataclasses import dataclass
+from typing import Any
 
 from .errors import ConfigError
 
@@ -27,7 +29,7 @@ class Prompts:
 
     normal, abnormal: at least one word prompt each. phrase, sentence: templates with one `{}`; an empty one leaves its level out.
     Raises `ConfigError` for an empty list or one of more than `MAX_PROMPTS`, a blank prompt, a template without `{}`, either
-    of more than `MAX_CHARS` or with control characters, and for two lists that are the same.
+    of more than `MAX_CHARS` or with control characters, and for a prompt that is in both lists.
     """
 
     normal: tuple[str, ...]
@@ -46,13 +48,27 @@ class Prompts:
             for word in words:
                 _check(f"a {name} prompt" if name == "normal" else f"an {name} prompt", word)
             object.__setattr__(self, name, words)
-        if set(self.normal) == set(self.abnormal):
-            raise ConfigError(f"the same prompts cannot be both normal and abnormal: {', '.join(self.normal)}")
+        if both := [word for word in self.normal if word in self.abnormal]:
+            raise ConfigError(f"the same prompts cannot be both normal and abnormal: {', '.join(dict.fromkeys(both))}")
         for name in ("phrase", "sentence"):
             template = getattr(self, name)
             if template and template.count("{}") != 1:
                 raise ConfigError(f"the {name} template must hold {{}} once, got {template!r}")
             _check(f"the {name} template", template)
+
+    def changed(self, **given: Any) -> Prompts:
+        """These prompts with some fields given anew. What a given list names leaves the other one, unless that is given too: who
+        says that running is normal does not have to say as well that it is not abnormal. Raises `ConfigError`."""
+        for named, other in (("normal", "abnormal"), ("abnormal", "normal")):
+            if named in given and other not in given:
+                words = {word.strip() for word in given[named] if isinstance(word, str)}
+                left = tuple(word for word in getattr(self, other) if word not in words)
+                if not left:
+                    raise ConfigError(
+                        f"with {', '.join(given[named])} as {named}, nothing is left as {other}: give {other} prompts too"
+                    )
+                given = {**given, other: left}
+        return dataclasses.replace(self, **given)
 
     def texts(self, category: str) -> list[str]:
         """Every prompt of a category ("normal" or "abnormal") on every level."""

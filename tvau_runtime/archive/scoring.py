@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +34,7 @@ class SegmentScorer:
     def __init__(self, folder: Path, engine: EngineConfig, prompts: dict[str, Any]) -> None:
         self._folder = folder
         self._backend = open_backend(engine)
-        self._text = self._backend.text_features(dataclasses.replace(self._backend.prompts, **prompts))
+        self._text = self._backend.text_features(self._backend.prompts.changed(**prompts))
         self._plan: VideoPlan | None = None
 
     def score(self, key: str, segment: int) -> str:

@@ -7,7 +7,6 @@ Knows no subcommand.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -65,7 +64,7 @@ def open_with_prompts(config: PipelineConfig, prompts: dict[str, Any]) -> Pipeli
     pipeline = open_pipeline(config)
     try:
         if prompts:
-            pipeline.set_prompts(dataclasses.replace(pipeline.prompts(), **prompts))
+            pipeline.set_prompts(pipeline.prompts().changed(**prompts))
     except BaseException:
         pipeline.close()
         raise

@@ -5,7 +5,6 @@ Which there can be depends on the cameras, so they are declared by being given, 
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -44,7 +43,7 @@ def read_prompts(node: Node, cameras: tuple[str, ...], own: Prompts) -> dict[str
     found: dict[str, Prompts] = {}
     for camera in sorted(given):  # "" comes first
         try:
-            found[camera] = dataclasses.replace(found.get("", own), **given[camera])
+            found[camera] = found.get("", own).changed(**given[camera])
         except ConfigError as error:
             raise ConfigError(f"parameters {PREFIX}{camera + '.' if camera else ''}*: {error}") from error
     return found

@@ -5,7 +5,6 @@ They are there from configure to cleanup; what needs the stream answers, while t
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -49,7 +48,7 @@ class Services:
             if camera and camera not in self._cameras:
                 raise QueryError(f"there is no camera {camera!r}; there are: {', '.join(self._cameras)}")
             if given:
-                self._pipeline.set_prompts(dataclasses.replace(self._pipeline.prompts(camera), **given), camera)
+                self._pipeline.set_prompts(self._pipeline.prompts(camera).changed(**given), camera)
                 whose = f"camera '{camera}'" if camera else "all cameras"
                 self._node.get_logger().info(f"prompts of {whose} changed: {', '.join(given)}")
             response.ok = True
