@@ -242,3 +242,40 @@ def test_what_cannot_be_written_is_refused(tmp_path, capsys):
     assert write(tmp_path / "it", clips=0) == 2
     with pytest.raises(SystemExit):
         write(tmp_path / "it", "--size", "9")
+
+
+def test_the_world_is_noted_and_another_one_is_refused(tmp_path, capsys):
+    out = tmp_path / "it"
+    assert write(out, "--world", "surveillance", clips=2) == 0
+    assert json.loads((out / "world.json").read_text())["test"]["world"] == "surveillance"
+    lines = [json.loads(line) for line in (out / "dialogues.jsonl").read_text().splitlines()]
+    assert [turn["field"] for turn in lines[0]["turns"]][-3:] == ["when", "why", "environment"]
+    assert write(out, "--split", "train", clips=2) == 2
+    assert "give another --out" in capsys.readouterr().err
+    assert write(out, "--world", "surveillance", "--split", "train", clips=2) == 0
+
+
+def test_a_copy_of_before_there_were_worlds_goes_on(tmp_path):
+    out = tmp_path / "it"
+    assert write(out, clips=2) == 0
+    path = out / "world.json"
+    known = json.loads(path.read_text())["test"]
+    path.write_text(json.dumps({"test": {k: v for k, v in known.items() if k not in ("world", "drawn")}}))
+    assert write(out, clips=4) == 0
+    assert len(open_data("ubnormal", out).split("test")) == 4
+
+
+@pytest.mark.parametrize("layout", ["ubnormal", "folder"])
+def test_the_split_seen_is_the_test_split_of_a_copy_of_its_own(tmp_path, layout):
+    out = tmp_path / "it"
+    assert write(out, "--split", "seen", "--world", "surveillance", layout=layout, clips=2) == 0
+    assert write(out, "--world", "surveillance", layout=layout, clips=2) == 0, "beside it"
+    both = [open_data(layout, folder).split("test") for folder in (out, out / "seen")]
+    assert [len(clips) for clips in both] == [2, 2]
+    assert len(open_data(layout, out).clips) == 2, "the inner one is none of its splits"
+    first, second = (next(clip.read()).frame.rgb for (clip, _) in both)
+    assert not np.array_equal(first, second)
+    assert (out / "seen" / "contact_seen.png").is_file()
+    for folder in (out, out / "seen"):
+        assert check.main([str(folder), "--data", layout, "--full"]) == 0
+    assert write(out / "seen", "--world", "surveillance", layout=layout, clips=2) == 2, "test is not seen"

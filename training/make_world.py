@@ -2,16 +2,17 @@
 
 OUT also gets dialogues.jsonl (a line for each clip: what an operator asks, with the true answers), world.json (how clips were
 made) and contact_SPLIT.png (a picture of each clip, what is abnormal outlined, read back as training would read it).
+No layout knows the world's split `seen`: it becomes the test split of a copy of its own, in OUT/seen.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import math
 import re
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,14 @@ from tqdm import tqdm
 from tvau_runtime.errors import ConfigError, TvauError
 from tvau_training.data import Clip, open_data
 from tvau_training.data.writers import LAYOUTS, Layout, staged, stretches
-from tvau_training.world import make_clip
+from tvau_training.world import FRAME_SIZES, SPLITS, WORLDS, make_clip
 
 EXAMPLES = """\
 examples:
   python training/make_world.py --out out/ubnormal --layout ubnormal --split train --clips 20
   python training/make_world.py --out out/ubnormal --layout ubnormal --split test --clips 10     beside the first
   python training/make_world.py --out out/mine --layout folder --split test --clips 4 --size 480x640 --seconds 20
+  python training/make_world.py --out out/cameras --layout ubnormal --world surveillance --split seen    in out/cameras/seen
   python training/data/check.py out/ubnormal                                                     what is there now
 
 Ctrl-C loses nothing: the same command goes on. A greater --clips adds to what is there. Half of the clips hold an anomaly,
@@ -38,25 +40,39 @@ the layout, down to the odd names and file formats that the original has.
 TILE, COLUMNS, MOST_TILES = 320, 4, 40
 
 
-def write_world(out: Path, name: str, split: str, clips: int, seed: int, size: tuple[int, int], seconds: float) -> Path:
-    """Writes what is not there yet. Returns the data set's own folder, in OUT. Raises `ConfigError` where OUT was made with
-    other settings."""
+def write_world(
+    out: Path,
+    name: str,
+    split: str,
+    clips: int,
+    seed: int,
+    size: tuple[int, int],
+    seconds: float,
+    world: str = "street",
+) -> Path:
+    """Writes what is not there yet. Returns the data set's own folder, in OUT; of the split `seen`, which becomes that copy's
+    test split, in OUT/seen. Raises `ConfigError` where OUT was made with other settings."""
     layout = LAYOUTS[name]
-    out = out / layout.inner
+    drawn, split = split, file_split(split)
+    out = (out / "seen" if drawn == "seen" else out) / layout.inner
     if split not in layout.splits:
         raise ConfigError(f"{name} has no split {split!r}; it has {' and '.join(layout.splits)}")
     length = round(seconds * layout.rate_hz)
     if clips < 1 or length < 2:
         raise ConfigError(f"--clips must be at least 1 and --seconds two frames or more, got {clips} and {seconds:g}")
-    _settle(out, split, {"layout": name, "size": list(size), "seconds": seconds, "seed": seed})
+    _settle(
+        out,
+        split,
+        {"layout": name, "world": world, "drawn": drawn, "size": list(size), "seconds": seconds, "seed": seed},
+    )
     records = _read_records(out / "dialogues.jsonl")
     done = {record["number"] for record in records if record["split"] == split}
     missing = [number for number in range(clips) if number not in done]
     bar = tqdm(
-        missing, desc=f"{name} {split}", total=clips, initial=clips - len(missing), unit="clip", dynamic_ncols=True
+        missing, desc=f"{name} {drawn}", total=clips, initial=clips - len(missing), unit="clip", dynamic_ncols=True
     )
     for number in bar:
-        record = _write_clip(out, layout, split, number, seed, size, length)
+        record = _write_clip(out, layout, number, seed, size=size, length=length, split=drawn, world=world)
         layout.share(out, [*records, record])
         with (out / "dialogues.jsonl").open("a", encoding="utf-8") as file:  # the last step: now the clip is done
             file.write(json.dumps(record) + "\n")
@@ -64,11 +80,17 @@ def write_world(out: Path, name: str, split: str, clips: int, seed: int, size: t
     return out
 
 
-def _write_clip(
-    out: Path, layout: Layout, split: str, number: int, seed: int, size: tuple[int, int], length: int
-) -> dict[str, Any]:
+def file_split(split: str) -> str:
+    """What a split of the world is in a layout's files."""
+    return "test" if split == "seen" else split
+
+
+def _write_clip(out: Path, layout: Layout, number: int, seed: int, **drawn: Any) -> dict[str, Any]:
+    """drawn: what else `make_clip` is told."""
+    split = file_split(drawn["split"])
     anomaly = number % 2 == 0 and not (split == "train" and layout.normal_training)
-    clip = make_clip(seed + number, size=size, length=length, rate_hz=layout.rate_hz, anomaly=anomaly, split=split)
+    clip = make_clip(seed + number, rate_hz=layout.rate_hz, anomaly=anomaly, **drawn)
+    clip = dataclasses.replace(clip, split=split)
     name = layout.name(number, split, clip.anomalous)
     layout.write(out, name, number, clip)
     return {
@@ -76,11 +98,11 @@ def _write_clip(
         "split": split,
         "number": number,
         "seed": seed + number,
-        "frames": length,
+        "frames": len(clip.frames),
         "fps": layout.rate_hz,
         "anomalous": clip.anomalous,
         "abnormal": stretches(np.array([mask.any() for mask in clip.anomaly_masks])),
-        "turns": [asdict(turn) for turn in clip.dialogue],
+        "turns": [dataclasses.asdict(turn) for turn in clip.dialogue],
     }
 
 
@@ -88,9 +110,11 @@ def _settle(out: Path, split: str, settings: dict[str, Any]) -> None:
     """Notes the settings of a split, or sees that they are those of what is there."""
     path = out / "world.json"
     known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    if not known and out.is_dir() and any(out.iterdir()):
+    known = {each: {"world": "street", "drawn": each, **rest} for each, rest in known.items()}  # older ones say less
+    if not known and out.is_dir() and any(each.name != "seen" for each in out.iterdir()):
         raise ConfigError(f"{out} is not empty and was not made by this command; give another --out")
-    others = {each["layout"] for each in known.values()} - {settings["layout"]}
+    whole = ("layout", "world")
+    others = [each for each in known.values() if any(each[name] != settings[name] for name in whole)]
     if others or known.get(split, settings) != settings:
         raise ConfigError(
             f"{path} says {known.get(split) or known}, not {settings}; give another --out, or the same settings"
@@ -154,19 +178,33 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the copy")
     parser.add_argument("--layout", choices=list(LAYOUTS), required=True, help="which data set's files to write")
-    parser.add_argument("--split", choices=("train", "validation", "test"), default="test", help="default: test")
+    parser.add_argument("--world", choices=WORLDS, default="street", help="version of the world (default: street)")
+    parser.add_argument(
+        "--split",
+        choices=[s for s in SPLITS if s != "demo"],
+        default="test",
+        help="default: test; seen (anomalies of train in places of test) goes to OUT/seen, as the test split there",
+    )
     parser.add_argument("--clips", type=int, default=8, metavar="N", help="clips of this split in all (default: 8)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the first clip (default: 0)")
-    parser.add_argument("--size", type=_size, default=(240, 320), metavar="HxW", help="in pixels (default: 240x320)")
+    sizes = ", ".join(f"{height}x{width} of {world}" for world, (height, width) in FRAME_SIZES.items())
+    parser.add_argument("--size", type=_size, metavar="HxW", help=f"in pixels (default: {sizes})")
     parser.add_argument("--seconds", type=float, default=4.0, metavar="S", help="length of a clip (default: 4)")
     options = parser.parse_args(arguments)
     out = options.out
     try:
         out = write_world(
-            out, options.layout, options.split, options.clips, options.seed, options.size, options.seconds
+            out,
+            options.layout,
+            options.split,
+            options.clips,
+            options.seed,
+            options.size or FRAME_SIZES[options.world],
+            options.seconds,
+            options.world,
         )
         data = open_data(options.layout, out)
-        clips = data.split(options.split)
+        clips = data.split(file_split(options.split))
         with staged(out / f"contact_{options.split}.png") as draft:
             draft.write_bytes(cv2.imencode(".png", contact_sheet(clips))[1].tobytes())
     except TvauError as error:

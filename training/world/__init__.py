@@ -19,10 +19,11 @@ from .dialogue import (
 from .render import make_clip
 from .street.kinds import ANOMALIES, NORMALITIES
 from .types import SPLITS, Actor, Clip, Spell, Turn
-from .versions import WORLDS, anomalies, kinds, normalities
+from .versions import FRAME_SIZES, WORLDS, anomalies, kinds, normalities
 
 __all__ = [
     "ANOMALIES",
+    "FRAME_SIZES",
     "NORMALITIES",
     "PLACES",
     "SPLITS",

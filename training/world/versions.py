@@ -9,11 +9,13 @@ from .street import STREET
 from .surveillance import SURVEILLANCE
 from .types import SPLITS
 
-__all__ = ["WORLDS", "anomalies", "kinds", "normalities", "version"]
+__all__ = ["FRAME_SIZES", "WORLDS", "anomalies", "kinds", "normalities", "version"]
 
 _VERSIONS = {each.name: each for each in (STREET, SURVEILLANCE)}
 WORLDS = tuple(_VERSIONS)
 """`street`: a road and a walkway in flat colours. `surveillance`: many places as cameras see them."""
+FRAME_SIZES = {"street": (240, 320), "surveillance": (252, 448)}
+"""(height, width) in pixels that each is drawn at for evaluation and for files, where nothing else is asked for."""
 
 
 def version(world: str) -> WorldVersion:
