@@ -1,10 +1,12 @@
-"""A pipeline's figures on the clips of a data set: micro and macro AUC, RBDC and TBDC, and the text files they rest on.
+"""A pipeline's figures on the clips of a data set: micro and macro AUC, RBDC and TBDC, BLEU-4 and yes or no, and the text files
+they rest on.
 
 Per clip, once it is watched, OUT holds, in the field's formats, for its own evaluators too:
 
     scores/CLIP.txt        frame_id,nearest,latest
     detections/CLIP.txt    frame_id,x_min,y_min,x_max,y_max,score
     tracks/CLIP.txt        track_id,frame_id,x_min,y_min,x_max,y_max
+    dialogues/CLIP.jsonl   a line for each dialogue about it, if any: what was asked, the true answers, and those that came
 
 Frames count from 0, boxes are in pixels with inclusive maxima. All figures are read off these files, so that a run that was
 stopped goes on with the next clip. Knows no layout of data sets.
@@ -14,8 +16,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ import numpy as np
 from scipy.ndimage import correlate1d, gaussian_filter1d
 from tqdm import tqdm
 
+from tvau_runtime.chat import QUESTION_ANOMALY, QUESTION_TARGET, QUESTION_TRAJECTORY
 from tvau_runtime.errors import ConfigError
 from tvau_runtime.pipeline import Pipeline
 from tvau_runtime.types import Step
@@ -31,9 +35,12 @@ from .data import Clip
 from .data.files import read_rows
 from .data.folder import read_regions
 from .data.writers import staged
+from .language import Heard, language_figures, truths
 from .metrics import detection_scores, frame_scores, heatmap_boxes
+from .pictures import Watched, draw_pictures
+from .windows import Talk
 
-__all__ = ["LEVELS", "SMOOTHING_S", "evaluate_clips"]
+__all__ = ["LEVELS", "SMOOTHING_S", "Seen", "evaluate_clips", "score_clips"]
 
 LEVELS = (0.1,)
 """Boxes bound what is at least so warm. One low level: of several, each box of a false alarm within another counts anew (40
@@ -42,49 +49,72 @@ SMOOTHING_S = 0.5
 """Standard deviation of the Gaussian over time, for the two smoothed columns; not tuned for any data set."""
 
 
-@dataclass(frozen=True, eq=False)
-class _Watched:
-    """What is known of a clip after it was watched, of the n frames that could be read and have a label.
+_QUESTIONS = {"anomaly": QUESTION_ANOMALY, "target": QUESTION_TARGET, "trajectory": QUESTION_TRAJECTORY}
 
-    frames: int [n], numbers. labels: bool [n]. nearest, latest: float [n], the heat map's peak in the pair of frames nearest in
-    time, and in the latest pair that was complete by then (0 before the first). boxes, regions: as in the text files; regions is
-    None where the data set has no masks of the clip. fps: of the clip.
+
+@dataclass(frozen=True)
+class Seen:
+    """What a detector makes of a clip. scores: rows `frame_id, nearest, latest`; detections: rows `frame_id, x_min, y_min, x_max,
+    y_max, score`, as in the text files. heard: the dialogues about it, and for one that could not be held, why.
     """
 
-    frames: np.ndarray
-    labels: np.ndarray
-    nearest: np.ndarray
-    latest: np.ndarray
-    boxes: np.ndarray
-    regions: np.ndarray | None
-    fps: float
+    scores: Sequence[Sequence[float]]
+    detections: Sequence[Sequence[float]] = ()
+    heard: Sequence[Heard | str] = ()
 
 
 def evaluate_clips(
-    pipeline: Pipeline, clips: Sequence[Clip], out: Path, facts: dict[str, Any], tracks: Path | None = None
+    pipeline: Pipeline,
+    clips: Sequence[Clip],
+    out: Path,
+    facts: dict[str, Any],
+    tracks: Path | None = None,
+    talks: Sequence[Talk] = (),
 ) -> dict[str, Any]:
+    """`score_clips` of a pipeline, and pictures of what it made of them.
+
+    talks: dialogues about these clips, which are held anew; what of them is narration is not asked.
+    """
+    about: dict[str, list[Talk]] = defaultdict(list)
+    for talk in talks:
+        if not talk.narrates and "anomaly" in truths(talk):
+            about[talk.clip].append(talk)
+    figures, watched = score_clips(lambda clip: _watch(pipeline, clip, about[clip.name]), clips, out, facts, tracks)
+    draw_pictures(out, watched)
+    return figures
+
+
+def score_clips(
+    detector: Callable[[Clip], Seen],
+    clips: Sequence[Clip],
+    out: Path,
+    facts: dict[str, Any],
+    tracks: Path | None = None,
+) -> tuple[dict[str, Any], list[Watched]]:
     """Watches what was not yet watched, and writes and returns `OUT/metrics.json`: figures 0..1, None where there is nothing to
-    tell apart.
+    tell apart; and what they rest on.
 
     facts: of the run, kept with the figures; OUT must not hold a run with others. tracks: a folder of published text files of
     regions that take the place of those made from the masks. Raises `ConfigError` and what reading raises.
     """
     _settle(out, facts)
-    watched: list[_Watched] = []
+    watched: list[Watched] = []
+    heard: list[Heard] = []
     left_out: list[str] = []
     for clip in tqdm(clips, desc="clips", unit="clip", dynamic_ncols=True):
         if clip.truth is None:
             left_out.append(f"{clip.name}: no labels")
             continue
         if not (out / "scores" / f"{clip.name}.txt").is_file():
-            _watch(pipeline, clip, out)
+            _keep(detector(clip), clip, out)
         watched.append(_gather(clip, out, tracks, left_out))
+        heard += _heard(clip, out, left_out)
     if not watched:
         raise ConfigError("none of the clips has labels; there is nothing to evaluate")
-    figures = {**facts, **_figures(watched), "left_out": left_out}
+    figures = {**facts, **_figures(watched), **language_figures(heard), "asked": len(heard), "left_out": left_out}
     with staged(out / "metrics.json") as draft:
         draft.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-    return figures
+    return figures, watched
 
 
 def _settle(out: Path, facts: dict[str, Any]) -> None:
@@ -97,8 +127,8 @@ def _settle(out: Path, facts: dict[str, Any]) -> None:
         draft.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
 
-def _watch(pipeline: Pipeline, clip: Clip, out: Path) -> None:
-    """Runs the clip through the pipeline, as a camera's frames would, and writes its text files."""
+def _watch(pipeline: Pipeline, clip: Clip, talks: Sequence[Talk]) -> Seen:
+    """Runs the clip through the pipeline, as a camera's frames would, and asks about it."""
     steps: list[Step] = []
     seen: list[tuple[int, int]] = []
     camera = "clip"  # one for all: what a camera leaves behind would add up
@@ -106,7 +136,6 @@ def _watch(pipeline: Pipeline, clip: Clip, out: Path) -> None:
         seen.append((each.index, each.frame.stamp_ns))
         updates = pipeline.push(replace(each.frame, camera=camera))
         steps += [update.step for update in updates if update.step is not None]
-    pipeline.reset(camera)
     peaks = np.array([step.heatmap.score for step in steps])
     begin, end = (np.array([step.stamps_ns[i] for step in steps]) for i in (0, 1))
     boxes = [heatmap_boxes(step.heatmap.values, LEVELS, clip.size) for step in steps]
@@ -118,11 +147,45 @@ def _watch(pipeline: Pipeline, clip: Clip, out: Path) -> None:
         scores.append((index, nearest, latest))
         if pair >= 0:
             detections += [(index, *box) for box in boxes[pair]]
-    _save(out / "detections" / f"{clip.name}.txt", detections)
+    heard = [_ask(pipeline, talk, dict(seen), steps) for talk in talks]
+    pipeline.reset(camera)
+    return Seen(scores, detections, heard)
+
+
+def _ask(pipeline: Pipeline, talk: Talk, stamps: dict[int, int], steps: Sequence[Step]) -> Heard | str:
+    """A dialogue held anew about its window; targets and trajectories are asked for where there are any."""
+    frames = [stamps[index] for index in talk.frames or stamps if index in stamps]
+    within = [step for step in steps if frames and frames[0] <= step.stamps_ns[0] and step.stamps_ns[1] <= frames[-1]]
+    if len(within) < 2:
+        return f"{talk.clip}: a dialogue about fewer than two frame pairs"
+    window, true = pipeline.stretch(within, "clip"), truths(talk)
+    first = pipeline.ask(_QUESTIONS["anomaly"], window=window)
+    answers = {"anomaly": first.text}
+    for name in ("target", "trajectory"):
+        if talk.anomalous and name in true:
+            answers[name] = pipeline.ask(_QUESTIONS[name], session=first.session).text
+    return Heard(talk.clip, talk.anomalous, first.evidence.anomaly, true, answers)
+
+
+def _keep(seen: Seen, clip: Clip, out: Path) -> None:
+    """Writes a clip's files."""
+    _save(out / "detections" / f"{clip.name}.txt", seen.detections)
     regions = clip.regions()
     if regions is not None:
         _save(out / "tracks" / f"{clip.name}.txt", regions)
-    _save(out / "scores" / f"{clip.name}.txt", scores)  # last: with it, the clip is done
+    if seen.heard:
+        with staged(out / "dialogues" / f"{clip.name}.jsonl") as draft:
+            lines = [json.dumps(each if isinstance(each, str) else asdict(each)) for each in seen.heard]
+            draft.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    _save(out / "scores" / f"{clip.name}.txt", seen.scores)  # last: with it, the clip is done
+
+
+def _heard(clip: Clip, out: Path, left_out: list[str]) -> list[Heard]:
+    path = out / "dialogues" / f"{clip.name}.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    values = [json.loads(line) for line in lines]
+    left_out += [each for each in values if isinstance(each, str)]
+    return [Heard(**each) for each in values if not isinstance(each, str)]
 
 
 def _save(path: Path, rows: Sequence[Sequence[float]] | np.ndarray) -> None:
@@ -130,7 +193,7 @@ def _save(path: Path, rows: Sequence[Sequence[float]] | np.ndarray) -> None:
         draft.write_text("".join(",".join(f"{value:.9g}" for value in row) + "\n" for row in rows), encoding="utf-8")
 
 
-def _gather(clip: Clip, out: Path, tracks: Path | None, left_out: list[str]) -> _Watched:
+def _gather(clip: Clip, out: Path, tracks: Path | None, left_out: list[str]) -> Watched:
     """Reads a clip's files, and notes what does not fit together."""
     scores = read_rows(out / "scores" / f"{clip.name}.txt", 3)
     frames = scores[:, 0].astype(int)
@@ -151,7 +214,8 @@ def _gather(clip: Clip, out: Path, tracks: Path | None, left_out: list[str]) -> 
     elif not mine.is_file():
         left_out.append(f"{clip.name}: no masks, not counted in RBDC and TBDC")
     regions = read_regions(mine) if mine.is_file() else np.zeros((0, 6)) if tracks is not None else None
-    return _Watched(
+    return Watched(
+        clip,
         frames,
         labels[frames],
         scores[scored, 1],
@@ -162,7 +226,7 @@ def _gather(clip: Clip, out: Path, tracks: Path | None, left_out: list[str]) -> 
     )
 
 
-def _figures(watched: list[_Watched]) -> dict[str, Any]:
+def _figures(watched: list[Watched]) -> dict[str, Any]:
     labels = [each.labels for each in watched]
     plain = frame_scores(labels, [each.nearest for each in watched])
     causal = frame_scores(labels, [_causal(each.latest, each.fps) for each in watched])

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import math
 import re
 import sys
 from pathlib import Path
@@ -23,6 +22,7 @@ from tqdm import tqdm
 from tvau_runtime.errors import ConfigError, TvauError
 from tvau_training.data import Clip, open_data
 from tvau_training.data.writers import LAYOUTS, Layout, staged, stretches
+from tvau_training.pictures import grid
 from tvau_training.world import FRAME_SIZES, SPLITS, WORLDS, make_clip
 
 EXAMPLES = """\
@@ -138,14 +138,7 @@ def _read_records(path: Path) -> list[dict[str, Any]]:
 
 def contact_sheet(clips: tuple[Clip, ...]) -> np.ndarray:
     """A picture uint8 [H, W, 3], BGR, of the clips: of each the middle of what is abnormal, or its middle, mask outlined."""
-    tiles = [_tile(clip) for clip in clips[:MOST_TILES]]
-    height = max(tile.shape[0] for tile in tiles)
-    columns = min(COLUMNS, len(tiles))
-    sheet = np.full((math.ceil(len(tiles) / columns) * height, columns * TILE, 3), 32, np.uint8)
-    for number, tile in enumerate(tiles):
-        y, x = number // columns * height, number % columns * TILE
-        sheet[y : y + tile.shape[0], x : x + TILE] = tile
-    return sheet
+    return grid([_tile(clip) for clip in clips[:MOST_TILES]], COLUMNS)
 
 
 def _tile(clip: Clip) -> np.ndarray:

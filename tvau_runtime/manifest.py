@@ -136,6 +136,9 @@ class Manifest(Directory):
     """Fitted once the weights are done; see training/calibrate.py."""
     rae_hidden: int = 0
     """Width of the RAE's MLPs; 0: 4/7 of the language model's width, as for the 7B sizes."""
+    without: str = ""
+    """What it was fine-tuned without, to see what that is worth: "" nothing; rae, no anomaly prompts come to the language model;
+    ahd, no heat maps: H_c is 0 everywhere; or both."""
     versions: dict[str, str] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     """How the weights were made: command, seed, figures."""
@@ -165,6 +168,7 @@ class Manifest(Directory):
         for name in ("mean", "std"):
             must(numbers(getattr(self, name), 3, (int, float)), name, "three positive numbers (R, G, B)")
         must(numbers(self.rae_conv_widths, 3, int), "rae_conv_widths", "three positive widths")
+        must(self.without in ("", "rae", "ahd", "both"), "without", 'rae, ahd, both or ""')
         must(isinstance(self.rae_hidden, int) and self.rae_hidden >= 0, "rae_hidden", "a width, or 0")
 
 

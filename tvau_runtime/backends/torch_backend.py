@@ -69,16 +69,20 @@ class TorchBackend(Backend):
         if self._device.type == "cpu":
             self.device += f", {torch.get_num_threads()} threads"
         self.device += f" ({why})"
-        self.prompts = manifest.prompts
+        self.prompts, self._without = manifest.prompts, manifest.without
         self._own_text = self.text_features(self.prompts)
 
     @torch.inference_mode()
     def encode(self, pixels: np.ndarray, text: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         tokens, maps = self._model.encode(self._tensor(pixels), self._tensor(self._own_text if text is None else text))
+        if self._without in ("ahd", "both"):
+            maps = torch.zeros_like(maps)
         return _array(tokens), _array(maps)
 
     @torch.inference_mode()
     def anomaly_prompts(self, class_maps: np.ndarray) -> np.ndarray:
+        if self._without in ("rae", "both"):
+            return np.zeros((0, self.spec.text_dim), np.float32)
         return _array(self._model.rae(self._tensor(class_maps)[None])[0])
 
     @torch.inference_mode()
