@@ -69,6 +69,10 @@ def export(
     if check and not video.is_file():
         raise ConfigError(f"--frames {video} must be a video file")
     model, manifest, tokenizer, weights = open_hollow(source)
+    if manifest.without:
+        raise ModelError(
+            f"{source} was trained without {manifest.without}, to be compared; only the torch engine runs it"
+        )
     sizes = list(dict.fromkeys(sizes)) or [manifest.image_size]
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:

@@ -2,21 +2,28 @@
 
 import json
 import shutil
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 pytest.importorskip("sklearn", reason="metrics need scikit-learn")
 
+from tvau_runtime.chat import QUESTION_ANOMALY, QUESTION_TARGET, QUESTION_TRAJECTORY
 from tvau_runtime.config import EngineConfig, PipelineConfig
 from tvau_runtime.errors import ConfigError
 from tvau_runtime.pipeline import open_pipeline
-from tvau_training import evaluate
+from tvau_training import baselines, evaluate
 from tvau_training.data import open_data
 from tvau_training.data.files import read_rows
 from tvau_training.data.writers import LAYOUTS
 from tvau_training.evaluation import LEVELS, _causal, evaluate_clips
+from tvau_training.make_world import write_world
 from tvau_training.metrics import detection_scores, frame_scores, heatmap_boxes
+from tvau_training.video_files import write_video
+from tvau_training.windows import Talk
+from tvau_training.world import Turn, make_clip
 
 FACTS = {"data": "x"}
 
@@ -167,14 +174,17 @@ def test_causal_smoothing_looks_back_alone():
 
 def test_the_command_line(copies, tmp_path, capsys):
     out = tmp_path / "out"
-    given = ["--data", "auto", str(copies("folder")), "--split", "validation", "--out", str(out)]
+    given = ["--data", str(copies("folder")), "--split", "validation", "--out", str(out)]
     assert evaluate.main([*given, "--clips", "2", "--json", str(tmp_path / "copy.json")]) == 0
     told = capsys.readouterr().out
     assert "micro_auc" in told and "rbdc" in told
     figures = json.loads((out / "metrics.json").read_text())
     assert (figures["data"], figures["split"], figures["clips"]) == ("folder", "validation", 2)
     assert json.loads((tmp_path / "copy.json").read_text())["rbdc"] == figures["rbdc"]
-    assert {p.name for p in out.iterdir()} == {"detections", "metrics.json", "scores", "settings.json", "tracks"}
+    pictures = {"roc.png", "scores.png", "worst.jpg"}
+    files = {"detections", "dialogues", "metrics.json", "scores", "settings.json", "tracks"}
+    assert {p.name for p in out.iterdir()} == files | pictures
+    assert all(cv2.imread(str(out / name)) is not None for name in pictures)
 
 
 @pytest.mark.parametrize(
@@ -184,10 +194,112 @@ def test_the_command_line(copies, tmp_path, capsys):
         (["--data", "auto", ".", "--seed", "3"], "about clips of the world"),
         (["--data", "auto", ".", "--split", "demo"], "no split 'demo'"),
         (["--data", "auto", ".", "--clips", "0"], "at least 1"),
+        (["--data", "auto", ".", "--world", "street"], "about clips of the world"),
+        (["--data", "auto", ".", "x"], "a folder, or a name and a folder"),
+        (["--data", "."], "is none of the data sets"),
         (["--out", "x"], "go with --data"),
+        (["--baselines"], "go with --data"),
         (["--clips", "0"], "at least 4"),
     ],
 )
 def test_options_that_do_not_go_together_are_told(flags, message, capsys):
     assert evaluate.main(flags) == 2
     assert message in capsys.readouterr().err
+
+
+# Dialogues
+
+
+def talk(clip, answers, frames=None, anomalous=True):
+    turns = tuple(Turn("?", answer, field) for field, answer in answers.items())
+    return Talk(clip.name, turns, anomalous, False, frames)
+
+
+def test_dialogues_are_held_anew_about_their_window(tmp_path, copies, pipeline, monkeypatch):
+    clip = clips_of(copies("shanghaitech"), "shanghaitech")[0]
+    longer = write_longer(tmp_path / "longer", 60)
+    windows, questions = [], []
+    ask = pipeline.ask
+
+    def listening(question, *, window=None, **more):
+        windows.append(window)
+        questions.append(question)
+        return ask(question, window=window, **more)
+
+    monkeypatch.setattr(pipeline, "ask", listening)
+    whole = {"anomaly": "Yes.", "target": "a person with a red top running", "trajectory": "it stays at the left"}
+    talks = [talk(longer, whole, tuple(range(20, 50))), talk(longer, {"anomaly": "No."}, None, False)]
+    talks.append(talk(longer, whole, (1, 2)))
+    figures = evaluate_clips(pipeline, [longer], tmp_path / "out", FACTS, talks=talks)
+    assert questions == [QUESTION_ANOMALY, QUESTION_TARGET, QUESTION_TRAJECTORY, QUESTION_ANOMALY]
+    first, second = windows[0], windows[3]
+    assert first.start_ns >= 2e9 and first.end_ns <= 4.9e9, "at 10 frames a second"
+    assert second.start_ns < 1.5e9 and second.end_ns > 4.5e9, "its first and its last quarter"
+    assert figures["left_out"] == [f"{longer.name}: a dialogue about fewer than two frame pairs"]
+    assert figures["asked"] == 2 and figures["yes_no_bacc"] in (0.0, 0.5, 1.0)
+    lines = [json.loads(line) for line in (tmp_path / "out" / "dialogues" / "long.jsonl").read_text().splitlines()]
+    assert lines[0]["truth"] == whole and set(lines[0]["answers"]) == set(whole) == {*lines[0]["truth"]}
+    assert evaluate_clips(pipeline, [longer], tmp_path / "out", FACTS, talks=talks) == figures
+    assert len(questions) == 4, "what was asked is not asked again"
+    assert evaluate_clips(pipeline, [clip], tmp_path / "none", FACTS)["bleu4_target"] is None
+
+
+def write_longer(folder, frames):
+    """A clip of so many frames, 10 a second."""
+    folder.mkdir()
+    write_video(make_clip(3, size=(48, 64), length=frames, rate_hz=10.0).frames, 10.0, folder / "long.mp4")
+    (folder / "long.txt").write_text("0,5,3,3,9,9\n")
+    return open_data("folder", folder).clips[0]
+
+
+def test_the_split_seen_is_that_of_the_folder_within(tmp_path, capsys):
+    write_world(tmp_path / "it", "folder", "seen", 2, 0, (48, 64), 1.0)
+    assert (
+        evaluate.main(["--data", "folder", str(tmp_path / "it"), "--split", "seen", "--out", str(tmp_path / "o")]) == 0
+    )
+    figures = json.loads((tmp_path / "o" / "metrics.json").read_text())
+    assert (figures["split"], figures["clips"], figures["asked"]) == ("seen", 2, 2)
+    names = ("micro_auc", "macro_auc", "rbdc", "tbdc", "bleu4_target", "bleu4_trajectory", "yes_no_acc", "yes_no_bacc")
+    assert all(0 <= figures[name] <= 1 for name in names)
+
+
+# Baselines
+
+
+def test_baselines_stand_in_the_same_table(copies, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(baselines, "STEPS", 2)
+    monkeypatch.setattr(baselines, "BEFORE", 1)
+    out = tmp_path / "out"
+    given = ["--data", str(copies("ubnormal")), "--clips", "3", "--out", str(out), "--baselines"]
+    assert evaluate.main(given) == 0
+    told = capsys.readouterr().out
+    figures = json.loads((out / "metrics.json").read_text())
+    assert set(figures["baselines"]) == {"mog2", "autoencoder", "constant"}
+    assert all(f"\n{name} " in told for name in ("this model", *figures["baselines"]))
+    constant = figures["baselines"]["constant"]
+    assert constant["micro_auc"] == 0.5 and constant["yes_no_bacc"] == 0.5 and constant["rbdc"] == 0.0
+    assert figures["baselines"]["mog2"]["bleu4_target"] is None
+    assert evaluate.main(given) == 0, "it goes on"
+    assert json.loads((out / "metrics.json").read_text()) == figures
+
+
+def test_what_moves_is_found_where_it_is(clip):
+    data = open_data("folder", Path(clip).parent)
+    seen = baselines.mog2(data.clips[0])
+    boxes = np.array(seen.detections)
+    assert len(boxes) and boxes[:, 3].max() < data.clips[0].size[1] and boxes[:, 4].max() < data.clips[0].size[0]
+    assert seen.scores[0][1] == 0.0 and all(0 <= row[1] <= 1 for row in seen.scores)
+    late = boxes[boxes[:, 0] > 20]
+    middles = (late[:, 1] + late[:, 3]) / 2
+    assert np.corrcoef(late[:, 0], middles)[0, 1] > 0.9, "it crosses the picture"
+
+
+def test_the_autoencoder_learns_what_is_usual(tmp_path, monkeypatch):
+    monkeypatch.setattr(baselines, "STEPS", 3)
+    write_world(tmp_path / "it", "folder", "train", 2, 0, (48, 64), 2.0)
+    clips = open_data("folder", tmp_path / "it").clips
+    first, again = (baselines.Autoencoder(clips[1:], 4.0)(clips[0]) for _ in range(2))
+    assert first == again, "the same numbers every time"
+    scores = np.array(first.scores)
+    assert scores[:, 0].tolist() == list(range(20)) and ((scores[:, 1] > 0) & (scores[:, 1] < 1)).all()
+    assert (scores[:7, 2] == 0).all() and (scores[8:, 2] > 0).all(), "nothing is said before three frames were seen"

@@ -72,7 +72,8 @@ def bleu4(pairs: Sequence[tuple[str, Sequence[str]]]) -> float | None:
         text, options = _plain(text), dict.fromkeys(map(_plain, references))
         said.append(text)
         best.append(max(options, key=lambda each: one.sentence_score(text, [each]).score))
-    return float(BLEU(lowercase=True, smooth_method="none", force=True).corpus_score(said, [best]).score / 100)
+    score = BLEU(lowercase=True, smooth_method="none", force=True).corpus_score(said, [best]).score
+    return min(float(score) / 100, 1.0)  # rounding may leave a little more
 
 
 def _plain(text: str) -> str:

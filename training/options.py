@@ -30,6 +30,9 @@ from one abnormal clip:
   python training/train.py --start tvau-tiny --one-shot my_videos/train/fall.mp4         fall_mask.avi or fall.txt beside it
   python training/train.py --start runs/tiny/checkpoint --data ubnormal /data/UBnormal --one-shot abnormal_scene_2_scenario_1
 
+what the parts are worth; evaluate.py --ablate puts them into one table:
+  python training/train.py --recipe tiny --start runs/tiny/checkpoint --stage rae --without rae --out runs/tiny-without-rae
+
 on several GPUs or machines, which share OUT:
   accelerate launch --config_file training/recipes/accelerate/ddp.yaml --num_processes 4 training/train.py --recipe tiny
   accelerate launch --config_file training/recipes/accelerate/fsdp.yaml --num_processes 8 training/train.py \\
@@ -62,6 +65,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         choices=[name for name in STAGES if name != "one_shot"],
         metavar="STAGE",
         help=f"only these of the recipe's stages, in its order: {', '.join(n for n in STAGES if n != 'one_shot')}",
+    )
+    what.add_argument(
+        "--without",
+        default="",
+        choices=("rae", "ahd", "both"),
+        help="with --stage rae, to see what these parts are worth (the paper's table 3): fine-tune exactly alike, but give the "
+        "language model no anomaly prompts (rae), or the RAE heat maps that are 0 everywhere (ahd), or neither (both)",
     )
     what.add_argument(
         "--start",

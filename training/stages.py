@@ -67,11 +67,13 @@ class Stage(nn.Module):
         fresh: bool = True,
         bf16: bool = False,
         world: str = "street",
+        without: str = "",
     ) -> None:
         """text: S_c, [2, D]. world: whose clips the batches show. fresh: whether AHD and RAE are untrained. bf16: the backbone
-        computes in bfloat16; AHD and RAE never do, for cosines that differ in the third digit are told apart by them."""
+        computes in bfloat16; AHD and RAE never do, for cosines that differ in the third digit are told apart by them. without:
+        see `Manifest.without`."""
         super().__init__()
-        self.fresh, self.bf16, self.world = fresh, bf16, world
+        self.fresh, self.bf16, self.world, self.without = fresh, bf16, world, without
         self.text: Tensor
         self.head: Tensor
         self.tail: Tensor
@@ -217,14 +219,19 @@ class AhdStage(Stage):
 
 
 class RaeStage(Stage):
-    """Stage 2 of the method."""
+    """Stage 2 of the method; or what is left of it without its evidence, in every other way alike."""
 
     narration = 0.1
+
+    @property
+    def prompts_left_out(self) -> bool:
+        """Whether nothing of the RAE comes to the language model."""
+        return self.without in ("rae", "both")
 
     def prepare(self, lora_rank: int) -> None:
         from peft import LoraConfig, get_peft_model
 
-        rae, backbone = self.model.rae.requires_grad_(True), self.model.backbone
+        rae, backbone = self.model.rae.requires_grad_(not self.prompts_left_out), self.model.backbone
         if self.fresh:  # a region's prompt starts from the words for its place
             for place, words in zip(rae.place.detach(), itertools.chain(*PLACES), strict=True):
                 ids = torch.tensor(self.tokenizer.encode(" " + words), device=place.device)
@@ -244,7 +251,9 @@ class RaeStage(Stage):
 
     def losses(self, seen: tuple[Tensor, ...], batch: Batch) -> dict[str, Tensor]:
         tokens, maps = seen
-        return {"answer": self.answer_loss(tokens, maps, batch)}
+        if self.without in ("ahd", "both"):
+            maps = torch.zeros_like(maps)
+        return {"answer": self.answer_loss(tokens, None if self.prompts_left_out else maps, batch)}
 
     def save_adapter(self, directory: Path, *, write: bool = True) -> None:
         """Writes the adapter into a checkpoint directory and takes it off the language model, which is then as it was before."""

@@ -65,6 +65,8 @@ class Start:
         recipe = self.recipe
         if self.checkpoint is not None:
             manifest = Manifest.read(self.checkpoint)
+            if manifest.without:
+                raise ConfigError(f"{self.checkpoint} was trained without {manifest.without}; start from a whole model")
             for name in ("image_size", "process_rate_hz", "clip_length", "rae_conv_widths"):
                 if getattr(manifest, name) != getattr(recipe, name):
                     raise ConfigError(

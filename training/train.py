@@ -44,7 +44,7 @@ class Run:
 
     device: cpu or cuda. workers: processes that draw clips. start: the model to begin with; None goes by the recipe. footage:
     what to train on; None draws the synthetic world. bf16: what the backbone computes in. fresh: whether an unfinished run in the
-    folder is forgotten. Several processes of one run call everything alike, and share the folder.
+    folder is forgotten. without: see `Manifest.without`. Several processes of one run call all alike, and share the folder.
     """
 
     def __init__(
@@ -59,10 +59,11 @@ class Run:
         footage: Footage | None = None,
         bf16: bool = False,
         fresh: bool = False,
+        without: str = "",
     ) -> None:
         self.recipe, self.out, self.machines = recipe, out, Machines(device)
         self.workers, self.save_every_s = workers, save_every_s
-        self.start, self.footage, self.bf16 = start or Start(recipe), footage, bf16
+        self.start, self.footage, self.bf16, self.without = start or Start(recipe), footage, bf16, without
         self.state_file = out / "state.pt"
         self.tokenizer_file = out / "tokenizer.json"
         if self.machines.main:
@@ -79,6 +80,7 @@ class Run:
             "start": str(self.start.checkpoint),
             "data": footage.name if footage else "world",
             "bf16": bf16,
+            "without": without,
             "done": [],
             "seconds": {},
             "model": {},
@@ -89,7 +91,8 @@ class Run:
 
     def _resume(self) -> None:
         state = read_state(self.state_file)
-        if any(state.get(key) != self.state[key] for key in SETTINGS):
+        state.setdefault("without", "")  # not in older ones
+        if any(state.get(key) != self.state[key] for key in (*SETTINGS, "without")):
             raise ConfigError(
                 f"{self.state_file} belongs to other settings; give another --out, or --fresh to start anew"
             )
@@ -101,6 +104,10 @@ class Run:
         self.model, self.manifest = self.start.build(
             self.tokenizer_file, torch.bfloat16 if self.bf16 else torch.float32
         )
+        if self.without:
+            self.manifest = dataclasses.replace(self.manifest, without=self.without)
+            if not self.start.fresh:  # it has learned of heat maps that are not there now
+                self.model.rae = checkpoint.new_rae(self.manifest, self.model.backbone)
         fill(self.model, self.state["model"])
         if not self.machines.sharded:
             self.model.to(self.machines.device)
@@ -123,9 +130,10 @@ class Run:
             self.recipe.process_rate_hz,
             text,
             self.recipe.lora_rank,
-            fresh=self.start.fresh,
+            fresh=self.start.fresh or bool(self.without),
             bf16=self.bf16,
             world=self.recipe.world,
+            without=self.without,
         )
 
     def train(self, name: str, settings: StageSettings) -> Stage:
@@ -377,9 +385,13 @@ def _footage(options: argparse.Namespace) -> Footage | None:
 def _stages(options: argparse.Namespace, start: Start, footage: Footage | None) -> list[str]:
     """What is to be run, in order. Raises `ConfigError` for what does not go together."""
     if options.one_shot:
-        if start.fresh or options.stage:
-            raise ConfigError("--one-shot trains the AHD of a checkpoint on: give it with --start, and no --stage")
+        if start.fresh or options.stage or options.without:
+            raise ConfigError(
+                "--one-shot trains the AHD of a checkpoint on: give it with --start, and no --stage or --without"
+            )
         return ["one_shot"]
+    if options.without and options.stage != ["rae"]:
+        raise ConfigError("--without is of the stage rae alone: add --stage rae")
     wanted = options.stage or [name for name in start.stages if not (footage and name == "guidance")]
     if odd := [name for name in wanted if name not in start.stages]:
         raise ConfigError(
@@ -409,6 +421,7 @@ def main(arguments: list[str] | None = None) -> int:
         run = Run(
             recipe, out, options.device, options.workers, options.save_every,
             start=start, footage=footage, bf16=_bf16(options.precision, options.device), fresh=options.fresh,
+            without=options.without,
         )  # fmt: skip
         machines = run.machines
         if footage and machines.main:

@@ -27,7 +27,9 @@ from .backbone import Backbone
 from .region_anomaly_encoder import RegionAnomalyEncoder
 from .tvau import TVAU
 
-__all__ = ["build", "complete", "load", "load_backbone", "open_lora", "quiet", "save", "save_lora", "text_features"]
+__all__ = [
+    "build", "complete", "load", "load_backbone", "new_rae", "open_lora", "quiet", "save", "save_lora", "text_features",
+]  # fmt: skip
 
 AHD_FILE, RAE_FILE, LORA_DIRECTORY, TOKENIZER_FILE = "ahd.safetensors", "rae.safetensors", "lora", "tokenizer.json"
 
@@ -37,8 +39,12 @@ def build(manifest: Manifest, model: Any) -> TVAU:
     grid = (manifest.image_size[0] // 14, manifest.image_size[1] // 14)
     backbone = Backbone(model, grid, manifest.taps)
     ahd = AnomalyHeatmapDecoder(backbone.vision_dim, backbone.text_dim, len(backbone.taps))
-    rae = RegionAnomalyEncoder(backbone.text_dim, manifest.rae_conv_widths, manifest.rae_hidden)
-    return TVAU(backbone, ahd, rae)
+    return TVAU(backbone, ahd, new_rae(manifest, backbone))
+
+
+def new_rae(manifest: Manifest, backbone: Backbone) -> RegionAnomalyEncoder:
+    """A fresh RAE, sized by backbone and manifest."""
+    return RegionAnomalyEncoder(backbone.text_dim, manifest.rae_conv_widths, manifest.rae_hidden)
 
 
 def load_backbone(source: str | Path, dtype: torch.dtype = torch.float32) -> Any:
