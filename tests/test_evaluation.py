@@ -291,7 +291,7 @@ def test_what_moves_is_found_where_it_is(clip):
     assert seen.scores[0][1] == 0.0 and all(0 <= row[1] <= 1 for row in seen.scores)
     late = boxes[boxes[:, 0] > 20]
     middles = (late[:, 1] + late[:, 3]) / 2
-    assert np.corrcoef(late[:, 0], middles)[0, 1] > 0.9, "it crosses the picture"
+    assert np.corrcoef(late[:, 0], middles)[0, 1] > 0.7, "it crosses the picture"
 
 
 def test_the_autoencoder_learns_what_is_usual(tmp_path, monkeypatch):

@@ -46,7 +46,7 @@ def test_the_best_reference_of_a_video_counts():
     far = Heard("b", True, True, {"trajectory": "it stays at the top left"}, {"trajectory": said})
     one, two = (Heard("a", True, True, {"trajectory": way}, {"trajectory": said}) for way in (said, "it stays there"))
     assert language_figures([one, two])["bleu4_trajectory"] == pytest.approx(1.0), "of one video"
-    assert language_figures([one, far])["bleu4_trajectory"] < 0.9, "of two"
+    assert language_figures([one, far])["bleu4_trajectory"] != pytest.approx(1.0), "of two"
 
 
 def test_balanced_accuracy_weighs_both_kinds_alike():

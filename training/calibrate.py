@@ -1,9 +1,10 @@
 """Fits a checkpoint's calibration, so that its probabilities mean something, and measures it on clips that the fit never saw.
 
-Two things are fitted, each a temperature, and a bias where that pays, on clips of the validation split: the heat maps' score
-to the probability of an anomaly in the window, and the language model's own yes to the same. Half of the clips hold an
-anomaly: where they are rarer, so are they in truth among windows of a given probability. Heat maps and weights stay as they
-are; the fit stands in tvau.json, and in the manifest of the checkpoint's own exported graphs.
+Two things are fitted, each a temperature, and a bias where that pays, on clips of the validation split of the version of the
+world that the checkpoint was trained on: the heat maps' score to the probability of an anomaly in the window, and the language
+model's own yes to the same. Half of the clips hold an anomaly: where they are rarer, so are they in truth among windows of a
+given probability. Heat maps and weights stay as they are; the fit stands in tvau.json, and in the manifest of the checkpoint's
+own exported graphs.
 """
 
 from __future__ import annotations
@@ -32,9 +33,10 @@ from tvau_runtime.grounding import score_logit
 from tvau_runtime.manifest import EXPORT, Manifest
 from tvau_runtime.pipeline import Pipeline, open_pipeline
 from tvau_runtime.types import Frame
+from tvau_training.drawn import world_of
 from tvau_training.metrics import calibration_error, reliability_bins
 from tvau_training.reliability import draw_reliability
-from tvau_training.world import make_clip
+from tvau_training.world import FRAME_SIZES, make_clip
 
 __all__ = ["Logits", "fit", "gather", "main", "save"]
 
@@ -57,10 +59,10 @@ class Logits:
     truth: np.ndarray
 
 
-def gather(pipeline: Pipeline, clips: int, split: str, seed: int) -> Logits:
+def gather(pipeline: Pipeline, clips: int, split: str, seed: int, world: str = "street") -> Logits:
     """One window each of `clips` clips, every second with an anomaly, through the same pipeline as a camera's frames.
 
-    The calibration that the pipeline was opened with is set aside.
+    world: the version that they are of. The calibration that the pipeline was opened with is set aside.
     """
     backend, geometry = pipeline.backend, pipeline.geometry
     backend.spec = dataclasses.replace(backend.spec, calibration=Calibration())
@@ -68,11 +70,12 @@ def gather(pipeline: Pipeline, clips: int, split: str, seed: int) -> Logits:
     for number in tqdm(range(clips), desc=split, unit="clip", dynamic_ncols=True):
         clip = make_clip(
             seed + number,
-            size=(240, 320),
+            size=FRAME_SIZES[world],
             length=geometry.clip_length,
             rate_hz=geometry.process_rate_hz,
             anomaly=number % 2 == 0,
             split=split,
+            world=world,
         )
         camera = f"{split}{number}"
         for index, image in enumerate(clip.frames):
@@ -147,16 +150,16 @@ def _report(name: str, scale: Scale, found: dict[str, Logits]) -> dict:
 
 
 def _run(options: argparse.Namespace) -> int:
-    directory = find_model(options.model)
+    directory, world = find_model(options.model), world_of(options.model)
     config = PipelineConfig(
         engine=EngineConfig(model=options.model, device=options.device),
         dialogue=DialogueConfig(max_new_tokens=1, contradictions="ignore", max_sessions=1),
     )
     with open_pipeline(config) as pipeline:
-        found = {"validation": gather(pipeline, options.clips, "validation", options.seed)}
+        found = {"validation": gather(pipeline, options.clips, "validation", options.seed, world)}
         scales = {name: fit(getattr(found["validation"], name), found["validation"].truth) for name in TITLES}
         if options.test_clips:
-            found["test"] = gather(pipeline, options.test_clips, "test", options.test_seed)
+            found["test"] = gather(pipeline, options.test_clips, "test", options.test_seed, world)
     report = {name: _report(name, scale, found) for name, scale in scales.items()}
     if options.diagram:
         shown = list(found.values())[-1]

@@ -55,14 +55,14 @@ def measure_data(pipeline: Pipeline, model: str, options: argparse.Namespace, ou
     talks = read_talks(path) if path.is_file() or options.dialogues else []
     facts: dict[str, Any] = {"data": data.name, "split": options.split, "model": model, "model_id": _model_id(model)}
     facts |= {"dialogues": str(path) if talks else None, "unchecked": options.unchecked}
-    out = out or options.out or Path("out", "evaluate", f"{data.name}-{options.split}")
-    figures = evaluate_clips(pipeline, clips, out, facts, options.tracks, talks)
+    folder: Path = out or options.out or Path("out", "evaluate", f"{data.name}-{options.split}")
+    figures = _blanked(evaluate_clips(pipeline, clips, folder, facts, options.tracks, talks), model)
     if options.baselines:
         rate_hz = pipeline.geometry.process_rate_hz
-        figures["baselines"] = measure_baselines(data, clips, talks, out / "baselines", rate_hz, options.tracks)
-        with staged(out / "metrics.json") as draft:
-            draft.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-    print(f"{out / 'metrics.json'}, the pictures and the text files beside it hold:")
+        figures["baselines"] = measure_baselines(data, clips, talks, folder / "baselines", rate_hz, options.tracks)
+    with staged(folder / "metrics.json") as draft:
+        draft.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    print(f"{folder / 'metrics.json'}, the pictures and the text files beside it hold:")
     return figures
 
 
@@ -89,6 +89,13 @@ def _left_out(model: str) -> str:
     return Manifest.read(directory).without if (directory / Manifest.FILE).is_file() else ""
 
 
+def _blanked(figures: dict[str, Any], model: str) -> dict[str, Any]:
+    """The figures, but None for those of heat maps where the model has none."""
+    if _left_out(model) not in ("ahd", "both"):
+        return figures
+    return {name: None if name.endswith((*ON_DATA, *ON_DRAWN)) else value for name, value in figures.items()}
+
+
 def evaluate(model: str, options: argparse.Namespace, out: Path | None = None) -> dict[str, Any]:
     """The figures of one model; those of heat maps are None where it has none."""
     config = PipelineConfig(
@@ -97,12 +104,10 @@ def evaluate(model: str, options: argparse.Namespace, out: Path | None = None) -
     )
     with open_pipeline(config) as pipeline:
         if options.data:
-            figures = measure_data(pipeline, model, options, out)
-        else:
-            world = options.world or world_of(model)
-            figures = measure(pipeline, options.clips or 200, options.split, options.seed, options.unchecked, world)
-    blank = _left_out(model) in ("ahd", "both")
-    return {name: None if blank and name in (*ON_DATA, *ON_DRAWN) else value for name, value in figures.items()}
+            return measure_data(pipeline, model, options, out)
+        world = options.world or world_of(model)
+        figures = measure(pipeline, options.clips or 200, options.split, options.seed, options.unchecked, world)
+    return _blanked(figures, model)
 
 
 def ablate(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
