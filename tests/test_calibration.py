@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("sklearn", reason="fitting needs scikit-learn")
+pytest.importorskip("sacrebleu", reason="language figures need sacrebleu")
 
 from tvau_runtime.artifact import Artifact
 from tvau_runtime.backends import open_backend

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 pytest.importorskip("sklearn", reason="metrics need scikit-learn")
+pytest.importorskip("torch", reason="a baseline needs torch")
+pytest.importorskip("sacrebleu", reason="language figures need sacrebleu")
 
 from tvau_runtime.chat import QUESTION_ANOMALY, QUESTION_TARGET, QUESTION_TRAJECTORY
 from tvau_runtime.config import EngineConfig, PipelineConfig
@@ -21,8 +23,8 @@ from tvau_training.data.writers import LAYOUTS
 from tvau_training.evaluation import LEVELS, _causal, evaluate_clips
 from tvau_training.make_world import write_world
 from tvau_training.metrics import detection_scores, frame_scores, heatmap_boxes
+from tvau_training.talks import Talk
 from tvau_training.video_files import write_video
-from tvau_training.windows import Talk
 from tvau_training.world import Turn, make_clip
 
 FACTS = {"data": "x"}

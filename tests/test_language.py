@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("sacrebleu", reason="language figures need sacrebleu")
 
 from tvau_training.language import Heard, bleu4, constant_answers, language_figures
-from tvau_training.windows import Talk
+from tvau_training.talks import Talk
 from tvau_training.world import Turn
 
 

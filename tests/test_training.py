@@ -275,7 +275,7 @@ def test_a_recipe_that_does_not_fit_is_refused_by_the_field(tmp_path, change, me
 
 def test_an_unknown_recipe_names_those_there_are(capsys):
     assert train.main(["--recipe", "huge"]) == 2
-    assert "give one of qwen2.5-vl-7b, tiny" in capsys.readouterr().err
+    assert "give one of qwen2.5-vl-7b, surveillance, tiny" in capsys.readouterr().err
 
 
 def test_losses_equal_their_definitions():

@@ -28,7 +28,8 @@ from tvau_training.data import open_data
 from tvau_training.data.writers import LAYOUTS
 from tvau_training.make_world import write_world
 from tvau_training.recipe import read_recipe
-from tvau_training.windows import DialogueWindows, Footage, MaskWindows, read_talks
+from tvau_training.talks import read_talks
+from tvau_training.windows import DialogueWindows, Footage, MaskWindows
 from tvau_training.world import make_clip
 
 TOKENIZER = Path(tvau_runtime.__file__).parent / "assets/tvau-tiny/tokenizer.json"

@@ -24,7 +24,7 @@ from .data import Clip, DataSet
 from .evaluation import Seen, score_clips
 from .language import Heard, constant_answers, truths
 from .metrics import heatmap_boxes
-from .windows import Talk
+from .talks import Talk
 
 __all__ = ["Autoencoder", "Constant", "measure_baselines", "mog2"]
 

@@ -21,13 +21,12 @@ from tvau_runtime.config import DialogueConfig, EngineConfig, PipelineConfig
 from tvau_runtime.errors import ConfigError, TvauError
 from tvau_runtime.manifest import Manifest
 from tvau_runtime.pipeline import Pipeline, open_pipeline
-from tvau_training.baselines import measure_baselines
 from tvau_training.data import DATA_SETS, DataSet, open_data
 from tvau_training.data.writers import staged
 from tvau_training.drawn import measure, world_of
 from tvau_training.evaluation import evaluate_clips
 from tvau_training.language import FIGURES
-from tvau_training.windows import DIALOGUES, read_talks
+from tvau_training.talks import DIALOGUES, read_talks
 from tvau_training.world import SPLITS, WORLDS
 
 EXAMPLES = """\
@@ -58,6 +57,8 @@ def measure_data(pipeline: Pipeline, model: str, options: argparse.Namespace, ou
     folder: Path = out or options.out or Path("out", "evaluate", f"{data.name}-{options.split}")
     figures = _blanked(evaluate_clips(pipeline, clips, folder, facts, options.tracks, talks), model)
     if options.baselines:
+        from tvau_training.baselines import measure_baselines  # needs torch, which an export does without
+
         rate_hz = pipeline.geometry.process_rate_hz
         figures["baselines"] = measure_baselines(data, clips, talks, folder / "baselines", rate_hz, options.tracks)
     with staged(folder / "metrics.json") as draft:

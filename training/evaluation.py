@@ -38,7 +38,7 @@ from .data.writers import staged
 from .language import Heard, language_figures, truths
 from .metrics import detection_scores, frame_scores, heatmap_boxes
 from .pictures import Watched, draw_pictures
-from .windows import Talk
+from .talks import Talk
 
 __all__ = ["LEVELS", "SMOOTHING_S", "Seen", "evaluate_clips", "score_clips"]
 

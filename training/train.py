@@ -33,7 +33,8 @@ from tvau_training.recipe import Recipe, StageSettings, read_recipe
 from tvau_training.stages import STAGES, RaeStage, Stage
 from tvau_training.start import Start
 from tvau_training.state import fill, fill_optimizer, optimizer_state, read_state, trained_values, write_state
-from tvau_training.windows import DialogueWindows, Footage, MaskWindows, read_talks
+from tvau_training.talks import read_talks
+from tvau_training.windows import DialogueWindows, Footage, MaskWindows
 
 SETTINGS = ("recipe", "start", "data", "bf16")
 """What an unfinished run's state must have in common with the run that goes on with it."""

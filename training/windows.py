@@ -2,16 +2,11 @@
 
 For masks, half of the windows show something abnormal: a random clip, a random moment, frames at the model's rate. For dialogue,
 a random line of `dialogues.jsonl` says which frames it is about. Item k of a stage is drawn from seed k, as everywhere.
-
-`dialogues.jsonl` (written by `annotate/` and `make_world.py`) holds a JSON object a line, of which this reads `clip`, its name;
-`turns`, a list of `question`, `answer` and `field`; `anomalous`; `kind`: narration, or else it is asked about the anomaly; and
-`indices`, the numbers of the frames it is about; without these it is about the whole clip.
 """
 
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -27,11 +22,10 @@ from tvau_runtime.tokenizer import TextTokenizer
 from .batches import Batch, encode_dialogue, mask_cells, pack_clip, some
 from .data import Clip, open_data
 from .recipe import Recipe
-from .world import Turn
+from .talks import DIALOGUES, Talk
 
-__all__ = ["DIALOGUES", "DialogueWindows", "Footage", "MaskWindows", "Talk", "read_talks"]
+__all__ = ["DialogueWindows", "Footage", "MaskWindows"]
 
-DIALOGUES = "dialogues.jsonl"
 ATTEMPTS = 10
 """So many windows are drawn before a clip counts as unreadable."""
 _NOTHING = np.zeros(0, np.int64)
@@ -73,48 +67,6 @@ class Footage:
                 return cls(f"{data.name} {data.root} {clip.name}", (clip,), data.root / DIALOGUES)
         near = difflib.get_close_matches(name, [clip.name for clip in data.clips], 3, 0.0)
         raise ConfigError(f"--one-shot: {data.root} has no clip {name!r}; it has {', '.join(near)} and the like")
-
-
-@dataclass(frozen=True)
-class Talk:
-    """A line of `dialogues.jsonl`. frames: None for the whole clip."""
-
-    clip: str
-    turns: tuple[Turn, ...]
-    anomalous: bool
-    narrates: bool
-    frames: tuple[int, ...] | None
-
-
-def read_talks(path: Path) -> list[Talk]:
-    """All lines of a `dialogues.jsonl`. Raises `ConfigError` naming the line that does not fit."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"the stage rae needs dialogues, and {path} cannot be read: {error}; make_world.py and annotate/ write it"
-        ) from error
-    talks = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            record = json.loads(line)
-            turns = tuple(Turn(str(t["question"]), str(t["answer"]), str(t["field"])) for t in record["turns"])
-            frames = record.get("indices")
-            talks.append(
-                Talk(
-                    str(record["clip"]),
-                    turns,
-                    bool(record.get("anomalous")),
-                    record.get("kind") == "narration",
-                    None if frames is None else tuple(int(i) for i in frames),
-                )
-            )
-            if not turns or frames == []:
-                raise ValueError("it has no turns, or no frames")
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            said = f"{error} is missing" if isinstance(error, KeyError) else error
-            raise ConfigError(f"{path}, line {number} is no dialogue: {said}") from error
-    return talks
 
 
 class _Windows(Dataset):
