@@ -30,16 +30,14 @@ from tvau_runtime.prompts import DEFAULT_PHRASE, DEFAULT_SENTENCE, Prompts
 from tvau_runtime.tokenizer import TextTokenizer
 from tvau_training.batches import pack_clip
 from tvau_training.guidance import UNSEEN_PHRASE, UNSEEN_SENTENCE, Naming, naming
-from tvau_training.world import SPLITS, Clip, make_clip
+from tvau_training.world import FRAME_SIZES, SPLITS, WORLDS, Clip, make_clip, trained_on
 from tvau_training.world.naming import Thing
-from tvau_training.world.versions import WORLDS
 
 EXAMPLES = """\
 examples:
   python benchmarks/guidance.py --split validation
   python benchmarks/guidance.py --model runs/tiny/checkpoint --clips 200 --json out/guidance.json
 """
-FRAME_SIZES = {"street": (240, 320), "surveillance": (252, 448)}
 LEAST_SHARE = 0.25
 MARGIN = 0.01
 """Heat has been raised or lowered where it differs by more than this."""
@@ -196,7 +194,7 @@ def main(arguments: list[str] | None = None) -> int:
             manifest.name, manifest.image_size, manifest.process_rate_hz, manifest.clip_length, manifest.mean, manifest.std,
             model.backbone.text_dim, model.backbone.tokens_per_second,
         )  # fmt: skip
-        world = options.world or manifest.training.get("recipe", {}).get("world", "street")
+        world = options.world or trained_on(manifest.training)
         seen = watch(model, spec, options.clips, options.split, options.seed, world)
         figures = measure(heat_of(model, tokenizer, seen), seen.deeds, naming(world))
     except TvauError as error:

@@ -30,15 +30,15 @@ from tvau_runtime.frames import pack_pair, resize
 from tvau_runtime.refinement import upsample
 from tvau_runtime.regions import UPSAMPLING, find_regions
 from tvau_runtime.stream import heatmap_of
+from tvau_training.drawn import world_of
 from tvau_training.metrics import detection_scores, heatmap_boxes, pixel_scores
-from tvau_training.world import Clip, make_clip
+from tvau_training.world import FRAME_SIZES, Clip, make_clip
 
 EXAMPLES = """\
 examples:
   python benchmarks/refinement.py --seed 5000 --json out/refinement.json
   python benchmarks/refinement.py --tune --seed 0 --sizes 112x140      their parameters, one by one
 """
-FRAME_SIZE = (240, 320)
 LEVELS = (0.05,)
 """More and higher ones only add false boxes: RBDC is a matter of recall."""
 SCORED_EVERY = 3
@@ -155,17 +155,18 @@ GRID: dict[str, tuple[Refinement, int]] = {
 }
 
 
-def watch(engine: Backend, clips: int, seed: int) -> list[Pair]:
+def watch(engine: Backend, clips: int, seed: int, world: str) -> list[Pair]:
     """Every pair of all clips, encoded."""
     spec, found = engine.spec, []
     for number in tqdm(range(clips), desc="clips", unit="clip", dynamic_ncols=True):
         clip = make_clip(
             seed + number,
-            size=FRAME_SIZE,
+            size=FRAME_SIZES[world],
             length=spec.clip_length,
             rate_hz=spec.process_rate_hz,
             anomaly=number % 2 == 0,
             split="validation",
+            world=world,
         )
         masks = clip.anomaly_masks
         for step in range(len(masks) // 2):
@@ -187,15 +188,15 @@ def measure(
     pairs: list[Pair], methods: dict[str, tuple[Refinement, int]], sizes: Sequence[tuple[int, int]]
 ) -> list[dict]:
     """The figures of all methods at all sizes, 0..1."""
-    rows = []
+    rows, frame = [], pairs[0].mask.shape
     masks = np.stack([pair.mask[::SCORED_EVERY, ::SCORED_EVERY] for pair in pairs])
     work = [(size, name) for size in sizes for name in methods]
     for size, name in tqdm(work, desc="methods", unit="method", dynamic_ncols=True):
         maps = [methods[name][0](pair, size) for pair in pairs]
-        full = np.stack([cv2.resize(each, FRAME_SIZE[::-1])[::SCORED_EVERY, ::SCORED_EVERY] for each in maps])
+        full = np.stack([cv2.resize(each, frame[::-1])[::SCORED_EVERY, ::SCORED_EVERY] for each in maps])
         pixels = pixel_scores(masks, full)
         row = {"size": list(size), "method": name, "aupro": pixels.aupro, "auroc": pixels.auroc}
-        rows.append(row | _found(pairs, [heatmap_boxes(each, LEVELS, FRAME_SIZE) for each in maps]))
+        rows.append(row | _found(pairs, [heatmap_boxes(each, LEVELS, frame) for each in maps]))
     return rows
 
 
@@ -205,8 +206,8 @@ def measure_boxes(pairs: list[Pair], threshold: float) -> dict[str, dict]:
     for pair in pairs:
         rows, columns = pair.maps[0].shape
         fine = bilinear(pair, (rows * UPSAMPLING, columns * UPSAMPLING))
-        bounded.append(heatmap_boxes(fine, (threshold,), FRAME_SIZE))
-        found = find_regions(pair.maps[0], FRAME_SIZE, threshold)
+        bounded.append(heatmap_boxes(fine, (threshold,), pair.mask.shape))
+        found = find_regions(pair.maps[0], pair.mask.shape, threshold)
         boxes = [(*r.box[:2], r.box[2] - 1, r.box[3] - 1, r.score) for r in found]  # maxima inclusive
         regions.append(np.array(boxes, np.float64).reshape(-1, 5))
     return {"at the threshold": _found(pairs, bounded), "at half of it (events)": _found(pairs, regions)}
@@ -324,7 +325,7 @@ def main() -> int:
             if getattr(options, name) < least:
                 raise ConfigError(f"--{name} must be at least {least}, got {getattr(options, name)}")
         engine = open_backend(EngineConfig(model=options.model, threads=1))
-        pairs = watch(engine, options.clips, options.seed)
+        pairs = watch(engine, options.clips, options.seed, world_of(options.model))
         rows, boxes = measure(pairs, methods, options.sizes), measure_boxes(pairs, threshold)
         add_costs(rows, engine, pairs, methods, options.repeats)
     except TvauError as error:

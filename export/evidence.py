@@ -13,7 +13,7 @@ from tvau_runtime.errors import FrameError
 from tvau_runtime.video import VideoReader
 from tvau_runtime.window import FrameSampler
 from tvau_training.batches import pack_clip
-from tvau_training.world import make_clip
+from tvau_training.world import FRAME_SIZES, make_clip
 
 __all__ = ["CALIBRATION", "CHECK", "labelled_clips", "video_windows"]
 
@@ -23,15 +23,14 @@ CALIBRATION = 0
 """Seed of the first clip that they are calibrated on."""
 ABNORMAL = 0.25
 """A patch counts as abnormal from this share of it on."""
-ASPECT = 4 / 3
-"""Width to height of what the world's camera sees."""
 
 
-def labelled_clips(spec: ModelSpec, count: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Clips of the validation split, every other one with an anomaly.
+def labelled_clips(spec: ModelSpec, count: int, seed: int, world: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Clips of a world's validation split, every other one with an anomaly.
 
     Each is packed pixels float32 [T', P, 1176] and which patches are abnormal, bool [T', gh, gw].
     """
+    height, width = FRAME_SIZES[world]
     for number in range(count):
         clip = make_clip(
             seed + number,
@@ -40,7 +39,8 @@ def labelled_clips(spec: ModelSpec, count: int, seed: int) -> Iterator[tuple[np.
             rate_hz=spec.process_rate_hz,
             anomaly=number % 2 == 0,
             split="validation",
-            aspect=ASPECT,
+            aspect=width / height,
+            world=world,
         )
         masks = clip.anomaly_masks.astype(np.float32)
         pairs = np.maximum(masks[::2], masks[1::2])

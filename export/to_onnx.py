@@ -29,6 +29,7 @@ from tvau_runtime.manifest import EXPORT, Manifest
 from tvau_runtime.model import checkpoint
 from tvau_runtime.model.backbone import Backbone
 from tvau_runtime.model.tvau import TVAU
+from tvau_training.world import trained_on
 
 EXAMPLES = """\
 examples:
@@ -99,7 +100,8 @@ def export(
             **facts,
         ).write(draft)
         if check:
-            figures = compare(checkpoint.load(source)[0], tokenizer, manifest.prompts, draft, video, clips)
+            world = trained_on(manifest.training)
+            figures = compare(checkpoint.load(source)[0], tokenizer, manifest.prompts, draft, video, clips, world)
             if fault := first_fault(figures, precision):
                 raise ModelError(f"the graphs differ from the checkpoint, and nothing was written: {fault}")
             artifact = dataclasses.replace(artifact, parity=figures).write(draft)

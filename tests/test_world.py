@@ -106,8 +106,8 @@ def test_masks_hold_the_abnormal_actors_and_nothing_else(clips):
 def test_about_half_of_the_clips_are_abnormal_and_all_kinds_occur(clips):
     kinds = Counter(actor.anomaly for clip in clips for actor in clip.actors if actor.anomalous)
     assert 18 <= sum(clip.anomalous for clip in clips) <= 42
-    assert set(kinds) <= set(world.ANOMALIES)
-    for kind in world.ANOMALIES:
+    assert set(kinds) <= set(world.anomalies())
+    for kind in world.anomalies():
         clip = world.make_clip(3, anomalies=[(kind, 1.0)])
         assert [actor.anomaly for actor in clip.actors if actor.anomalous] == [kind]
 

@@ -23,7 +23,7 @@ from tvau_runtime.pipeline import Pipeline
 from tvau_runtime.types import Answer, Frame
 
 from .language import ASKED, Heard, kind_of, language_figures
-from .world import FRAME_SIZES, WORLDS, Clip, make_clip, place_of
+from .world import FRAME_SIZES, Clip, make_clip, place_of, trained_on
 from .world.dialogue import NOTHING
 
 __all__ = ["Evidence", "measure", "world_of"]
@@ -34,7 +34,7 @@ def world_of(model: str) -> str:
     manifest does not say. Raises `ModelError`."""
     directory = find_model(model)
     known = Manifest.read(directory).training if (directory / Manifest.FILE).is_file() else {}
-    return known.get("recipe", {}).get("world", WORLDS[0])
+    return trained_on(known)
 
 
 @dataclass

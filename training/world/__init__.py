@@ -17,14 +17,11 @@ from .dialogue import (
     place_of,
 )
 from .render import make_clip
-from .street.kinds import ANOMALIES, NORMALITIES
 from .types import SPLITS, Actor, Clip, Spell, Turn
-from .versions import FRAME_SIZES, WORLDS, anomalies, kinds, normalities
+from .versions import FRAME_SIZES, WORLDS, anomalies, kinds, normalities, trained_on
 
 __all__ = [
-    "ANOMALIES",
     "FRAME_SIZES",
-    "NORMALITIES",
     "PLACES",
     "SPLITS",
     "WORLDS",
@@ -43,4 +40,5 @@ __all__ = [
     "normal_dialogue",
     "normalities",
     "place_of",
+    "trained_on",
 ]

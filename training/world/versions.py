@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from tvau_runtime.errors import ConfigError
 
 from .staging import WorldVersion
@@ -9,7 +12,7 @@ from .street import STREET
 from .surveillance import SURVEILLANCE
 from .types import SPLITS
 
-__all__ = ["FRAME_SIZES", "WORLDS", "anomalies", "kinds", "normalities", "version"]
+__all__ = ["FRAME_SIZES", "WORLDS", "anomalies", "kinds", "normalities", "trained_on", "version"]
 
 _VERSIONS = {each.name: each for each in (STREET, SURVEILLANCE)}
 WORLDS = tuple(_VERSIONS)
@@ -23,6 +26,11 @@ def version(world: str) -> WorldVersion:
     if world not in _VERSIONS:
         raise ConfigError(f"world must be one of {', '.join(WORLDS)}, got {world!r}")
     return _VERSIONS[world]
+
+
+def trained_on(training: Mapping[str, Any]) -> str:
+    """The world of a checkpoint's training, as its manifest (`Manifest.training`) tells; the first one where it does not say."""
+    return training.get("recipe", {}).get("world", WORLDS[0])
 
 
 def anomalies(world: str = "street", split: str = "train") -> tuple[str, ...]:
