@@ -128,3 +128,14 @@ def test_what_makes_no_sense_is_refused(recipe, ablated, tiny, tmp_path, capsys)
     manifest = Manifest.read(tiny)
     with pytest.raises(ModelError, match="without must be rae, ahd, both"):
         type(manifest)(**{**vars(manifest), "without": "eyes"})
+
+
+def test_a_run_of_before_anything_could_be_left_out_goes_on(recipe, tiny, tmp_path, capsys):
+    given = ["--start", str(tiny), "--stage", "ahd"]
+    assert run(recipe, tmp_path, *given) == 0
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    assert state.pop("without") == ""
+    torch.save(state, tmp_path / "state.pt")
+    assert run(recipe, tmp_path, *given) == 0
+    assert run(recipe, tmp_path, "--start", str(tiny), "--stage", "rae", "--without", "rae") == 2
+    assert "belongs to other settings" in capsys.readouterr().err

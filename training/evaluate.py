@@ -189,8 +189,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--ablate",
         nargs="+",
-        metavar="[NAME=]MODEL",
-        help="instead of --model: several checkpoints, such as those of train.py --without, for a table of them all",
+        metavar="NAME=MODEL",
+        help="instead of --model: several checkpoints, such as those of train.py --without, for a table of them all; names may "
+        "be left out",
     )
     parser.add_argument("--device", default="auto", help="cpu, cuda or auto (default: auto)")
     parser.add_argument("--clips", type=int, help="how many clips (default: 200 of the world, all of a data set)")
