@@ -153,8 +153,8 @@ def measure(heat: HeatOf, deeds: np.ndarray, names: Naming) -> dict:
 def _on_level(default: Prompts, thing: Thing, template: str) -> Prompts:
     """Prompts of one level alone."""
     named = default.changed(abnormal=thing.words[:1])
-    on_level = (tuple(template.replace("{}", word) for word in words) for words in (named.normal, named.abnormal))
-    return Prompts(*on_level, "", "")
+    normal, abnormal = (tuple(template.replace("{}", w) for w in words) for words in (named.normal, named.abnormal))
+    return Prompts(normal, abnormal, "", "")
 
 
 def _over_all(kinds: dict) -> dict:

@@ -58,7 +58,8 @@ def compare(
 ) -> Figures:
     """Errors per graph on random input and on frames of a video, shares of equal tokens, and the heat map's AUROC.
 
-    model: at the image size of the graphs' first. video: its first windows are looked at. clips: of the validation split of this world.
+    model: at the image size of the graphs' first. video: its first windows are looked at. clips: so many of the validation split
+    of this world.
     Everything is drawn from one seed. Raises `FrameError` for a video that cannot be used.
     """
     engine = OnnxBackend(directory, "cpu")
