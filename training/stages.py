@@ -129,7 +129,8 @@ class Stage(nn.Module):
 
     def _said(self, prompt: Tensor, positions: Tensor, dialogue: Tensor, weights: Tensor) -> Tensor:
         said = weights > 0
-        with self.computing():
+        # On CPUs the language model's short sequences and masked attention take twice as long in bfloat16.
+        with contextlib.nullcontext() if prompt.device.type == "cpu" else self.computing():
             hidden, _ = self.model.backbone.language(prompt, positions.expand(-1, len(prompt), -1))
             before = hidden[:, -dialogue.shape[1] - 1 : -1]  # the position before each token predicts it
             logits = self.model.backbone.logits(before[said])
