@@ -167,3 +167,11 @@ def test_clips_in_another_ones_place_share_its_light_and_kind_and_nothing_else()
     assert (world.make_clip(8, **SMALL, anomaly=True, place=8).frames == first.frames).all()
     with pytest.raises(ConfigError, match="leave out place"):
         world.make_clip(9, place=8)
+
+
+def test_a_thrown_thing_that_is_in_the_air_for_less_than_half_of_the_time_does_not_rule_a_clip_out():
+    clip = world.make_clip(
+        3_000_018, size=(63, 112), length=60, rate_hz=15.0, anomaly=True, split="test", world="surveillance"
+    )
+    seen = {actor.action: actor.abnormal_frames.mean() for actor in clip.actors if actor.anomalous}
+    assert seen["throwing something"] >= 0.5 > seen["flying through the air"] > 0

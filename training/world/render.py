@@ -194,13 +194,7 @@ def _turns(position: np.ndarray, rate_hz: float) -> tuple[int, ...]:
 
 def _shown_well(actors: tuple[Actor, ...], wanted: int, objects: np.ndarray, share: float, *, long: bool) -> bool:
     """Whether all anomalies asked for can really be seen: at least `share` of the image at their best, and at least half of the
-    frames of a short clip."""
-    odd = [actor for actor in actors if actor.anomalous]
-    if len(odd) < wanted or not actors:
-        return False
+    frames of a short clip. What takes part in one, as a thrown bottle does, need not be."""
     least = share * objects[0].size
-    for actor in odd:
-        clear = actor.abnormal_frames & (actor.areas >= least)
-        if not clear.any() or (not long and 2 * clear.sum() < len(objects)):
-            return False
-    return True
+    clear = [int((actor.abnormal_frames & (actor.areas >= least)).sum()) for actor in actors if actor.anomalous]
+    return bool(actors) and sum(n > 0 and (long or 2 * n >= len(objects)) for n in clear) >= wanted
