@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -135,7 +135,7 @@ def measure(heat: HeatOf, deeds: np.ndarray, names: Naming) -> dict:
                 default.changed(abnormal=thing.words[:1], phrase=UNSEEN_PHRASE, sentence=UNSEEN_SENTENCE)
             ),
             "named normal": heat(default.changed(normal=thing.words[:1])),
-            "added to normal": heat(default.changed(normal=tuple(dict.fromkeys((*default.normal, thing.words[0]))))),
+            "added to normal": heat(default.changed(normal=(f"+{thing.words[0]}",))),
         }
         kinds[thing.words[0]] = {
             "patches": int(there.sum()),
@@ -147,7 +147,7 @@ def measure(heat: HeatOf, deeds: np.ndarray, names: Naming) -> dict:
                 if not there[deeds > 0].all()
             },
         }
-    return {"kinds": kinds, "all": _over_all(kinds)}
+    return {"kinds": kinds, "all": _over_all(kinds, default.normal)}
 
 
 def _on_level(default: Prompts, thing: Thing, template: str) -> Prompts:
@@ -157,7 +157,9 @@ def _on_level(default: Prompts, thing: Thing, template: str) -> Prompts:
     return Prompts(normal, abnormal, "", "")
 
 
-def _over_all(kinds: dict) -> dict:
+def _over_all(kinds: dict, normal: Sequence[str]) -> dict:
+    """Over all kinds; what lowers the heat of one is told of those that are not among the `normal` prompts yet."""
+    new = np.array([name not in normal for name in kinds])
     names = next(iter(kinds.values()))["heat"]
     heats = {name: np.array([kind["heat"][name] for kind in kinds.values()]) for name in names}
     return {
@@ -168,7 +170,9 @@ def _over_all(kinds: dict) -> dict:
             for name in names
         },
         "raised": int((heats["named abnormal"] > heats["others abnormal"] + MARGIN).sum()),
-        "lowered": int((heats["named normal"] < heats["own prompts"] - MARGIN).sum()),
+        "lowered": int((heats["added to normal"] < heats["own prompts"] - MARGIN)[new].sum()),
+        "new": int(new.sum()),
+        "lowered alone": int((heats["named normal"] < heats["own prompts"] - MARGIN).sum()),
         "kinds": len(kinds),
     }
 
@@ -228,8 +232,13 @@ def show(figures: dict) -> None:
     print(f"\n{'mean of the kinds':<30}{'heat':>8}{'AUROC':>8}{'among things':>14}")
     for name in total["heat"]:
         print(f"{name:<30}{total['heat'][name]:>8.3f}{total['auroc'][name]:>8.3f}{total['auroc_things'][name]:>14.3f}")
-    print(f"\nraised by naming it abnormal: {total['raised']} of {total['kinds']} kinds; ", end="")
-    print(f"lowered by naming it normal: {total['lowered']}")
+    print(
+        f"\nraised by naming it abnormal: {total['raised']} of {total['kinds']} kinds; lowered by adding it to what is normal: ",
+        end="",
+    )
+    print(
+        f"{total['lowered']} of {total['new']} that were not there; by naming it alone as normal: {total['lowered alone']}"
+    )
 
 
 if __name__ == "__main__":

@@ -124,13 +124,14 @@ def test_the_measurement_tells_a_decoder_that_follows_from_one_that_does_not(mon
             things = [words[t] for text in texts for t in words if text.endswith(t) and len(text) - len(t) in (0, 22)]
             return np.isin(deeds, sorted(names.numbers(things)))
 
-        return 0.5 + 0.4 * named(prompts.abnormal) - 0.3 * (named(prompts.normal) & (len(prompts.normal) < 7))
+        return 0.5 + 0.4 * named(prompts.abnormal) - 0.3 * (named(prompts.normal) & (len(prompts.normal) != 7))
 
     told = bench.measure(follows, deeds, names)["all"]
     assert told["raised"] == told["kinds"] == len(names.things)
-    assert told["lowered"] == told["kinds"]
+    assert told["lowered"] == told["new"] == 10
+    assert told["lowered alone"] == told["kinds"]
     deaf = bench.measure(lambda _: np.random.default_rng(0).random(deeds.shape), deeds, names)["all"]
-    assert (deaf["raised"], deaf["lowered"]) == (0, 0)
+    assert (deaf["raised"], deaf["lowered"], deaf["lowered alone"]) == (0, 0, 0)
 
 
 def test_the_measurement_from_the_command_to_the_file(tmp_path, monkeypatch, capsys):
@@ -138,7 +139,7 @@ def test_the_measurement_from_the_command_to_the_file(tmp_path, monkeypatch, cap
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     bench, target = importlib.import_module("guidance"), tmp_path / "figures" / "guidance.json"
     assert bench.main(["--clips", "3", "--split", "validation", "--json", str(target)]) == 0
-    assert "lowered by naming it normal" in capsys.readouterr().out
+    assert "lowered by adding it to what is normal" in capsys.readouterr().out
     figures = json.loads(target.read_text())
     assert all(0 <= value <= 1 for kind in figures["kinds"].values() for value in kind["heat"].values())
     assert bench.main(["--clips", "1"]) == 2

@@ -61,3 +61,16 @@ def test_what_is_named_on_one_side_leaves_the_other():
         prompts.changed(normal=("fire",), abnormal=("fire", "smoke"))
     with pytest.raises(ConfigError, match="list of at least one non-blank text"):
         prompts.changed(normal=("fire", 3))
+
+
+def test_prompts_with_a_plus_are_added_to_those_there_are():
+    prompts = Prompts(("walking", "standing"), ("running", "fire"))
+    assert prompts.changed(normal=("+running",)) == Prompts(("walking", "standing", "running"), ("fire",))
+    assert prompts.changed(abnormal=("+ smoke", "+walking")) == Prompts(
+        ("standing",), ("running", "fire", "smoke", "walking")
+    )
+    assert prompts.changed(normal=("+walking",)) == prompts
+    with pytest.raises(ConfigError, match=r"either all normal prompts begin with \+, to be added, or none: \+a, b"):
+        prompts.changed(normal=("+a", "b"))
+    with pytest.raises(ConfigError, match="list of at least one non-blank text"):
+        prompts.changed(abnormal=("+",))

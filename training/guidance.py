@@ -79,17 +79,17 @@ class Naming:
 
         normal, abnormal = self.own.normal, self.own.abnormal
         what = rng.random()
-        if what < 0.45:  # abnormal is what is named, and nothing else
+        if what < 0.55:  # abnormal is what is named, and nothing else
             named = some(self._known)
             hot = self.numbers(named)
             abnormal = words(named)
-            normal = words(some(self._known, hot)) if what < 0.2 else tuple(w for w in normal if w not in abnormal)
+            normal = words(some(self._known, hot)) if what < 0.25 else tuple(w for w in normal if w not in abnormal)
         else:  # what is named is taken out of the model's own list
             named = some(self._odd if rng.random() < 0.7 else self._narrow)
             hot = self.abnormal - self.numbers(named)
             gone = {thing.words[0] for thing in self.things if self._of[thing] <= self.numbers(named)}
             abnormal, normal = tuple(w for w in abnormal if w not in gone), words(named)
-            if what < 0.7:
+            if what < 0.78:
                 normal = tuple(dict.fromkeys(self.own.normal + normal))
         return Prompts(normal, abnormal, phrase, sentence), np.isin(np.arange(len(self.deeds) + 1), sorted(hot))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,8 @@ DEFAULT_PHRASE = "surveillance video of {}"
 DEFAULT_SENTENCE = "A short surveillance clip where {} occurs"
 MAX_PROMPTS = 64
 """Of each category. Their mean is what counts: in a longer list nothing stands out."""
+ADDED = "+"
+"""Begins a prompt that is added to those there are."""
 MAX_CHARS = 200
 """Of a prompt, and of a template."""
 
@@ -57,18 +60,32 @@ class Prompts:
             _check(f"the {name} template", template)
 
     def changed(self, **given: Any) -> Prompts:
-        """These prompts with some fields given anew. What a given list names leaves the other one, unless that is given too: who
-        says that running is normal does not have to say as well that it is not abnormal. Raises `ConfigError`."""
+        """These prompts with some fields given anew. A list whose prompts begin with "+" is added to what there is. What a given
+        list names leaves the other one, unless that is given too: who says that running is normal does not have to say as well
+        that it is not abnormal. Raises `ConfigError`."""
+        for name in {"normal", "abnormal"} & set(given):
+            given[name] = self._with(name, given[name])
         for named, other in (("normal", "abnormal"), ("abnormal", "normal")):
             if named in given and other not in given:
-                words = {word.strip() for word in given[named] if isinstance(word, str)}
-                left = tuple(word for word in getattr(self, other) if word not in words)
+                left = tuple(word for word in getattr(self, other) if word not in given[named])
                 if not left:
                     raise ConfigError(
                         f"with {', '.join(given[named])} as {named}, nothing is left as {other}: give {other} prompts too"
                     )
-                given = {**given, other: left}
+                given[other] = left
         return dataclasses.replace(self, **given)
+
+    def _with(self, name: str, words: Sequence[Any]) -> tuple[Any, ...]:
+        """A list as it is meant, by what there is of its kind."""
+        words = tuple(word.strip() if isinstance(word, str) else word for word in words)
+        added = [isinstance(word, str) and word.startswith(ADDED) for word in words]
+        if not any(added):
+            return words
+        if not all(added):
+            raise ConfigError(
+                f"either all {name} prompts begin with {ADDED}, to be added, or none: {', '.join(map(str, words))}"
+            )
+        return tuple(dict.fromkeys((*getattr(self, name), *(word.removeprefix(ADDED).strip() for word in words))))
 
     def texts(self, category: str) -> list[str]:
         """Every prompt of a category ("normal" or "abnormal") on every level."""

@@ -37,7 +37,8 @@ def add_flags(parser: argparse.ArgumentParser, parts: Sequence[str] = tuple(GROU
             f"--{category}",
             action="append",
             metavar="TEXT",
-            help=f"what counts as {category}, in words; repeat it for more; replaces the model's own list",
+            help=f"what counts as {category}, in words; repeat it for more; replaces the model's own list, or adds to it where "
+            "each begins with +",
         )
     groups = {part: parser.add_argument_group(GROUPS[part]) for part in parts}
     for option in describe(PipelineConfig):

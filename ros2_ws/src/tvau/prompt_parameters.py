@@ -1,6 +1,7 @@
 """What counts as normal and abnormal, from ROS parameters: `prompts.abnormal` for all cameras, `prompts.yard.abnormal` for one.
 
-Which there can be depends on the cameras, so they are declared by being given, and read once, when the model is loaded.
+Lists replace the model's own, or add to them where each prompt begins with +. Which there can be depends on the cameras, so they
+are declared by being given, and read once, when the model is loaded.
 """
 
 from __future__ import annotations
