@@ -29,8 +29,9 @@ from tvau_runtime.model.tvau import TVAU
 from tvau_runtime.prompts import DEFAULT_PHRASE, DEFAULT_SENTENCE, Prompts
 from tvau_runtime.tokenizer import TextTokenizer
 from tvau_training.batches import pack_clip
+from tvau_training.drawn import drawn_clips
 from tvau_training.guidance import UNSEEN_PHRASE, UNSEEN_SENTENCE, Naming, naming
-from tvau_training.world import FRAME_SIZES, SPLITS, WORLDS, Clip, make_clip, trained_on
+from tvau_training.world import SPLITS, WORLDS, Clip, trained_on
 from tvau_training.world.naming import Thing
 
 EXAMPLES = """\
@@ -63,16 +64,7 @@ def watch(model: TVAU, spec: ModelSpec, clips: int, split: str, seed: int, world
     """The frozen part of the model sees clips, half of them with an anomaly."""
     batches: list[list[torch.Tensor]] = []
     deeds, waiting = [], []
-    for number in tqdm(range(clips), desc="clips", unit="clip", dynamic_ncols=True):
-        clip = make_clip(
-            seed + number,
-            size=FRAME_SIZES[world],
-            length=spec.clip_length,
-            rate_hz=spec.process_rate_hz,
-            anomaly=number % 2 == 0,
-            split=split,
-            world=world,
-        )
+    for number, clip in enumerate(drawn_clips(spec, clips, split, seed, world)):
         waiting.append(torch.from_numpy(pack_clip(clip.frames, spec)))
         deeds.append(_deeds(clip, spec.grid))
         if len(waiting) == TOGETHER or number == clips - 1:

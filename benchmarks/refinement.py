@@ -30,9 +30,9 @@ from tvau_runtime.frames import pack_pair, resize
 from tvau_runtime.refinement import upsample
 from tvau_runtime.regions import UPSAMPLING, find_regions
 from tvau_runtime.stream import heatmap_of
-from tvau_training.drawn import world_of
+from tvau_training.drawn import drawn_clips, world_of
 from tvau_training.metrics import detection_scores, heatmap_boxes, pixel_scores
-from tvau_training.world import FRAME_SIZES, Clip, make_clip
+from tvau_training.world import Clip
 
 EXAMPLES = """\
 examples:
@@ -158,16 +158,7 @@ GRID: dict[str, tuple[Refinement, int]] = {
 def watch(engine: Backend, clips: int, seed: int, world: str) -> list[Pair]:
     """Every pair of all clips, encoded."""
     spec, found = engine.spec, []
-    for number in tqdm(range(clips), desc="clips", unit="clip", dynamic_ncols=True):
-        clip = make_clip(
-            seed + number,
-            size=FRAME_SIZES[world],
-            length=spec.clip_length,
-            rate_hz=spec.process_rate_hz,
-            anomaly=number % 2 == 0,
-            split="validation",
-            world=world,
-        )
+    for number, clip in enumerate(drawn_clips(spec, clips, "validation", seed, world)):
         masks = clip.anomaly_masks
         for step in range(len(masks) // 2):
             pixels = _packed(clip.frames[2 * step], clip.frames[2 * step + 1], spec)

@@ -21,7 +21,6 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import cross_val_score
-from tqdm import tqdm
 
 from tvau_runtime.artifact import Artifact
 from tvau_runtime.backends import find_model
@@ -33,10 +32,9 @@ from tvau_runtime.grounding import score_logit
 from tvau_runtime.manifest import EXPORT, Manifest
 from tvau_runtime.pipeline import Pipeline, open_pipeline
 from tvau_runtime.types import Frame
-from tvau_training.drawn import world_of
+from tvau_training.drawn import drawn_clips, world_of
 from tvau_training.metrics import calibration_error, reliability_bins
 from tvau_training.reliability import draw_reliability
-from tvau_training.world import FRAME_SIZES, make_clip
 
 __all__ = ["Logits", "fit", "gather", "main", "save"]
 
@@ -64,19 +62,10 @@ def gather(pipeline: Pipeline, clips: int, split: str, seed: int, world: str = "
 
     world: the version that they are of. The calibration that the pipeline was opened with is set aside.
     """
-    backend, geometry = pipeline.backend, pipeline.geometry
+    backend = pipeline.backend
     backend.spec = dataclasses.replace(backend.spec, calibration=Calibration())
     score, yes, truth = [], [], []
-    for number in tqdm(range(clips), desc=split, unit="clip", dynamic_ncols=True):
-        clip = make_clip(
-            seed + number,
-            size=FRAME_SIZES[world],
-            length=geometry.clip_length,
-            rate_hz=geometry.process_rate_hz,
-            anomaly=number % 2 == 0,
-            split=split,
-            world=world,
-        )
+    for number, clip in enumerate(drawn_clips(pipeline.geometry, clips, split, seed, world)):
         camera = f"{split}{number}"
         for index, image in enumerate(clip.frames):
             pipeline.push(Frame(image, round(index / clip.rate_hz * 1e9), camera))
