@@ -4,6 +4,7 @@ import importlib.metadata
 import os
 import subprocess
 import sys
+import sysconfig
 import venv
 from pathlib import Path
 
@@ -13,7 +14,7 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 pytest.importorskip("tvau_msgs.msg", reason="tvau_msgs is not built")
 Requirement = pytest.importorskip("packaging.requirements").Requirement
 
-SITE = Path(str(importlib.metadata.distribution("tvau").locate_file("")))
+SITE = Path(sysconfig.get_path("purelib"))
 BUILT_HERE = ("tvau_msgs", "tvau_ros_prefix.py", "tvau_ros_prefix.pth")
 """What `ros2_ws/setup_workspace.py` adds to the packages."""
 
@@ -41,7 +42,9 @@ def clean(tmp_path_factory):
     site = next(home.glob("lib/python*/site-packages"))
     names = set(BUILT_HERE)
     for name in required("tvau", {"ros"}):
-        files = importlib.metadata.files(name) or []
+        # Of the environment alone: Python looks into the working directory first, where an .egg-info may lie.
+        (found, *_) = importlib.metadata.distributions(name=name, path=[str(SITE)])
+        files = found.files or []
         names |= {file.parts[0] for file in files if file.parts[0] != ".." and file.parts[0] != "__pycache__"}
     for name in names:
         (site / name).symlink_to(SITE / name)
