@@ -22,6 +22,7 @@ from tvau_runtime.config import EngineConfig
 from tvau_runtime.errors import ConfigError
 from tvau_runtime.tokenizer import TextTokenizer
 from tvau_training import evaluate, train
+from tvau_training import run as training_run
 from tvau_training.batches import LATER_TOKEN, MAX_WORDS, ClipData, encode_dialogue
 from tvau_training.language import kind_of
 from tvau_training.losses import dice_loss, focal_loss, word_loss
@@ -90,7 +91,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_weights(
         "--device",
         "cpu",
     ]
-    real, count = train._step, 0
+    real, count = training_run._step, 0
 
     def interrupted(*given):
         nonlocal count
@@ -100,7 +101,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_weights(
         return real(*given)
 
     with monkeypatch.context() as patch:
-        patch.setattr(train, "_step", interrupted)
+        patch.setattr(training_run, "_step", interrupted)
         assert train.main(arguments) == 130
     assert "goes on from here" in capsys.readouterr().err
     assert train.main(arguments) == 0
@@ -127,7 +128,7 @@ def test_tensorboard_shows_what_the_log_says(unbroken):
 def test_frozen_features_are_computed_once_even_when_that_is_interrupted(recipe_file, unbroken, tmp_path, monkeypatch):
     arguments = ["--recipe", str(recipe_file), "--start", str(unbroken / "checkpoint"), "--stage", "ahd"]
     arguments += ["--out", str(tmp_path), "--workers", "0", "--device", "cpu"]
-    real, written = train.FeatureStore.write, []
+    real, written = training_run.FeatureStore.write, []
 
     def interrupted(store, step, pieces):
         written.append(step)
@@ -135,7 +136,7 @@ def test_frozen_features_are_computed_once_even_when_that_is_interrupted(recipe_
             signal.raise_signal(signal.SIGINT)
         real(store, step, pieces)
 
-    monkeypatch.setattr(train.FeatureStore, "write", interrupted)
+    monkeypatch.setattr(training_run.FeatureStore, "write", interrupted)
     assert train.main(arguments) == 130
     assert train.main(arguments) == 0
     assert written == [0, 1]
@@ -158,7 +159,7 @@ def test_a_run_with_other_settings_does_not_overwrite_an_unfinished_one(recipe_f
 
 
 def test_each_stage_trains_its_own_part_alone(recipe_file, tmp_path):
-    run = train.Run(read_recipe(str(recipe_file)), tmp_path, "cpu", 0, 60.0)
+    run = training_run.Run(read_recipe(str(recipe_file)), tmp_path, "cpu", 0, 60.0)
     for name, mine in (
         ("backbone", "backbone."),
         ("language", ("backbone.model.model.language_model.", "backbone.model.lm_head.")),
@@ -178,7 +179,7 @@ def test_each_stage_trains_its_own_part_alone(recipe_file, tmp_path):
 
 
 def test_stages_see_different_clips(recipe_file, tmp_path):
-    run = train.Run(read_recipe(str(recipe_file)), tmp_path, "cpu", 0, 60.0)
+    run = training_run.Run(read_recipe(str(recipe_file)), tmp_path, "cpu", 0, 60.0)
     first, other = (
         ClipData(
             run.recipe, run.spec(), run.tokenizer_file, series=series, anomalies=True, refine_from=0, narration_turns=3
@@ -205,7 +206,7 @@ def test_each_visual_tokens_words_end_with_its_place(unbroken):
 
 
 def test_a_regions_prompt_starts_from_the_words_for_its_place(recipe_file, tmp_path):
-    run = train.Run(read_recipe(str(recipe_file)), tmp_path, "cpu", 0, 60.0)
+    run = training_run.Run(read_recipe(str(recipe_file)), tmp_path, "cpu", 0, 60.0)
     RaeStage(run.model, run.tokenizer, 4.0, torch.eye(2, run.model.backbone.text_dim), 2)
     expected = run.model.backbone.embed(torch.tensor(run.tokenizer.encode(" bottom left"))).mean(dim=0)
     torch.testing.assert_close(run.model.rae.place[6], expected)
@@ -303,7 +304,7 @@ def test_losses_equal_their_definitions():
 
 def test_the_learning_rate_rises_and_falls():
     settings = dataclasses.replace(read_recipe("tiny").stages.ahd, steps=100, warmup=0.1, learning_rate=1.0)
-    rates = [train.learning_rate(settings, step) for step in range(100)]
+    rates = [training_run.learning_rate(settings, step) for step in range(100)]
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) == rates[10] == 1.0
     assert all(a > b for a, b in itertools.pairwise(rates[10:]))

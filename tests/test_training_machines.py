@@ -17,6 +17,7 @@ pytest.importorskip("transformers", reason="training needs transformers")
 from mini_recipe import write_recipe
 from safetensors.torch import load_file
 
+from tvau_training import run as training_run
 from tvau_training import train
 from tvau_training.losses import dice_loss
 from tvau_training.machines import Machines, pooled, total
@@ -99,11 +100,11 @@ def test_two_processes_give_the_curve_of_one_whether_they_hold_weights_whole_or_
 
 
 def test_pieces_of_a_step_are_averaged(recipe_file, tmp_path):
-    run = train.Run(read_recipe(str(recipe_file)), tmp_path, "cpu", 0, 60.0)
+    run = training_run.Run(read_recipe(str(recipe_file)), tmp_path, "cpu", 0, 60.0)
     settings = StageSettings(steps=1, batch=4, learning_rate=1e-3, accumulate=2)
     stage = run.stage("ahd")
     free = [p for p in stage.parameters() if p.requires_grad]
-    with train.Stop(say=False) as stop:
+    with training_run.Stop(say=False) as stop:
         (pieces,) = run._steps("ahd", stage, stage, settings, 0, stop)
     assert [len(batch.pixels) for _, batch in pieces] == [2, 2]
     means = [torch.zeros_like(p) for p in free]
@@ -111,24 +112,24 @@ def test_pieces_of_a_step_are_averaged(recipe_file, tmp_path):
         loss = torch.stack(list(stage.losses(seen, batch).values())).sum()
         means = [m + g / 2 for m, g in zip(means, torch.autograd.grad(loss, free), strict=True)]
     norm = torch.stack([m.norm() for m in means]).norm()
-    train._step(stage, pieces, torch.optim.SGD(free, lr=0.0), free, 0.0)
+    training_run._step(stage, pieces, torch.optim.SGD(free, lr=0.0), free, 0.0)
     for parameter, mean in zip(free, means, strict=True):
         torch.testing.assert_close(parameter.grad, mean / max(1.0, float(norm)), rtol=1e-4, atol=1e-6)
 
 
 def test_a_batch_that_cannot_be_divided_is_refused(recipe_file, tmp_path):
-    run = train.Run(read_recipe(str(recipe_file)), tmp_path, "cpu", 0, 60.0)
-    with pytest.raises(train.ConfigError, match="a batch of 4 cannot be divided among 1 processes in 3 pieces"):
+    run = training_run.Run(read_recipe(str(recipe_file)), tmp_path, "cpu", 0, 60.0)
+    with pytest.raises(training_run.ConfigError, match="a batch of 4 cannot be divided among 1 processes in 3 pieces"):
         run.train("ahd", StageSettings(steps=1, batch=4, learning_rate=1e-3, accumulate=3))
 
 
 def test_in_bfloat16_the_backbone_alone_computes(recipe_file, tmp_path):
     recipe, losses = read_recipe(str(recipe_file)), {}
     for bf16 in (False, True):
-        run = train.Run(recipe, tmp_path / str(bf16), "cpu", 0, 60.0, bf16=bf16)
+        run = training_run.Run(recipe, tmp_path / str(bf16), "cpu", 0, 60.0, bf16=bf16)
         for name in ("backbone", "language", "ahd", "rae"):
             stage = run.stage(name)
-            with train.Stop(say=False) as stop:
+            with training_run.Stop(say=False) as stop:
                 ((seen, batch),) = next(run._steps(name, stage, stage, StageSettings(1, 2, 1e-3), 0, stop))
             if name == "rae":
                 assert seen[0].dtype == (torch.bfloat16 if bf16 else torch.float32)
