@@ -15,6 +15,7 @@ from tvau_training.world.surveillance.kinds import KINDS
 from tvau_training.world.surveillance.scenes import FAMILIES, families_of
 from tvau_training.world.versions import version
 
+PEOPLE = ("person", "bicycle", "scooter", "skateboard", "wheelchair")
 SMALL = {"size": (54, 96), "length": 4, "world": "surveillance"}
 
 
@@ -77,6 +78,26 @@ def test_boxes_and_areas_are_those_of_the_masks(clips):
                     assert actor.boxes[t].tolist() == box
 
 
+def test_joints_are_where_the_body_is(clips):
+    seen = 0
+    for clip in clips:
+        for actor in clip.actors:
+            assert actor.joints.shape[1:] == ((len(world.BODY), 2) if actor.kind in PEOPLE else (0, 2))
+            assert actor.stature.shape == (len(clip.frames),)
+            height, width = clip.objects.shape[1:]
+            for box, joints, stature in zip(actor.boxes, actor.joints, actor.stature, strict=True):
+                inside = actor.kind == "person" and (box[:2] > 1).all() and (box[2:] < (width - 1, height - 1)).all()
+                tall = 0.8 * stature
+                if not inside or box[3] - box[1] < tall or "umbrella" in actor.attributes:
+                    continue  # partly out of sight, or not upright
+                seen += 1
+                assert (joints[:2] > box[:2] - 2).all() and (joints[:2] < box[2:] + 2).all()
+                head, _, *_, left, right = joints
+                assert head[1] < left[1] and head[1] < right[1]
+                assert 0.7 * stature < max(left[1], right[1]) - head[1] + 0.1 * stature < 1.1 * stature
+    assert seen > 50
+
+
 def test_timelines_fit_the_tracks(clips):
     standing = 0
     for clip in clips:
@@ -129,6 +150,17 @@ def test_what_is_asked_for_happens(kind):
     clip = world.make_clip(2, split=KINDS[kind].split, anomalies=[(kind, 0.5)], **SMALL)
     assert {actor.anomaly for actor in clip.actors if actor.anomalous} == {kind}
     assert clip.anomaly_masks.any()
+
+
+def test_kinds_may_be_asked_for_in_the_places_of_a_split():
+    kinds = world.every_kind("surveillance")
+    assert set(kinds) == set(KINDS)
+    clips = [world.make_clip(seed, anomaly=True, kinds=kinds, **SMALL) for seed in range(12)]
+    found = {actor.anomaly for clip in clips for actor in clip.actors if actor.anomalous}
+    assert len({KINDS[kind].split for kind in found}) == 3
+    assert {clip.family for clip in clips} <= set(families_of("train"))
+    with pytest.raises(ConfigError, match="no anomaly 'flying'"):
+        world.make_clip(0, kinds=["flying"], **SMALL)
 
 
 def test_dialogues_go_in_the_papers_order_and_stay_in_the_corpus(clips):

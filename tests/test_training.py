@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import shutil
 import signal
 from pathlib import Path
 
@@ -23,12 +24,12 @@ from tvau_runtime.errors import ConfigError
 from tvau_runtime.tokenizer import TextTokenizer
 from tvau_training import evaluate, train
 from tvau_training import run as training_run
-from tvau_training.batches import LATER_TOKEN, MAX_WORDS, ClipData, encode_dialogue
+from tvau_training.batches import LATER_TOKEN, MAX_WORDS, Batch, ClipData, encode_dialogue
 from tvau_training.language import kind_of
 from tvau_training.losses import dice_loss, focal_loss, word_loss
 from tvau_training.recipe import read_recipe
 from tvau_training.stages import RaeStage
-from tvau_training.world import Turn
+from tvau_training.world import Turn, every_kind
 from tvau_training.world.dialogue import place_of
 
 
@@ -178,12 +179,32 @@ def test_each_stage_trains_its_own_part_alone(recipe_file, tmp_path):
         run.finish(name, stage)
 
 
+def test_the_backbone_alone_sees_every_kind_of_thing_happen(recipe_file, tmp_path):
+    """As a model that was pre-trained on whatever there is has; what of it is abnormal it is never told."""
+    recipe = dataclasses.replace(read_recipe(str(recipe_file)), world="surveillance")
+    run = training_run.Run(recipe, tmp_path, "cpu", 0, 60.0)
+    for name in ("backbone", "language", "ahd", "rae", "guidance"):
+        items = run._items(name, run.stage(name), 0, 2)
+        assert items.split == "train" and len(items[0][0]) == 1, "a pair"
+        expected = every_kind("surveillance") if name in ("backbone", "language") else None
+        assert items.kinds == expected
+
+
+@pytest.mark.skipif(not shutil.which("c++"), reason="torch.compile needs a C++ compiler")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own
+def test_a_compiled_tower_learns_the_same(recipe_file, tmp_path):
+    losses = []
+    for folder, compiled in (("plain", False), ("compiled", True)):
+        run = training_run.Run(read_recipe(str(recipe_file)), tmp_path / folder, "cpu", 0, 60.0, compiled=compiled)
+        run.train("backbone", run.recipe.stages.backbone)
+        losses.append([json.loads(line)["word"] for line in (tmp_path / folder / "log.jsonl").read_text().splitlines()])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
 def test_stages_see_different_clips(recipe_file, tmp_path):
     run = training_run.Run(read_recipe(str(recipe_file)), tmp_path, "cpu", 0, 60.0)
     first, other = (
-        ClipData(
-            run.recipe, run.spec(), run.tokenizer_file, series=series, anomalies=True, refine_from=0, narration_turns=3
-        )[0][0]
+        ClipData(run.recipe, run.spec(), run.tokenizer_file, series=series, refine_from=0, narration_turns=3)[0][0]
         for series in (0, 1)
     )
     assert not np.array_equal(first, other)
@@ -194,9 +215,10 @@ def test_each_visual_tokens_words_end_with_its_place(unbroken):
     spec = open_backend(EngineConfig(model=str(unbroken / "checkpoint"), device="cpu")).spec
     spec = dataclasses.replace(spec, image_size=recipe.image_size)
     file = Path(tvau_runtime.__file__).parent / "assets/tvau-tiny/tokenizer.json"
-    data = ClipData(recipe, spec, file, series=0, anomalies=True, refine_from=0, narration_turns=3)
+    data = ClipData(recipe, spec, file, series=0, refine_from=0, narration_turns=3)
     rows, columns = (side // 2 for side in spec.grid)
-    words = data[0][7].reshape(-1, rows, columns, MAX_WORDS)
+    fields = [field.name for field in dataclasses.fields(Batch)]
+    words = data[0][fields.index("words")].reshape(-1, rows, columns, MAX_WORDS)
     for row, column in itertools.product(range(rows), range(columns)):
         box = np.array([column, row, column + 1, row + 1])
         said = TextTokenizer(file).decode([i for i in words[0, row, column].tolist() if i >= 0])
@@ -266,6 +288,7 @@ def test_evaluation_prints_and_writes_its_figures(unbroken, tmp_path, capsys):
             {"stages": {**MINI["stages"], "backbone": {**STAGE, "steps": 0}}},
             "steps, batch >= 1",
         ),
+        ({"stages": {**MINI["stages"], "backbone": {**STAGE, "frames": 3}}}, "frames >= 0 and even"),
     ],
 )
 def test_a_recipe_that_does_not_fit_is_refused_by_the_field(tmp_path, change, message):

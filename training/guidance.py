@@ -39,6 +39,11 @@ class Naming:
         self._of = {thing: frozenset(self._numbers[deed] for deed in thing.deeds) for thing in self.things}
         self._known = [thing for thing in self.things if not thing.kept]
         self._narrow = [thing for thing in self._known if not thing.broad]
+        self.kind_of = np.zeros(len(self.deeds) + 1, np.int64)
+        """Which of the narrow things, of those that training does not name too, a deed belongs to, by its number; 0 for none."""
+        narrow = [thing for thing in self.things if not thing.broad]
+        for kind, thing in reversed(list(enumerate(narrow, 1))):
+            self.kind_of[sorted(self._of[thing])] = kind
         self._odd = [thing for thing in self._known if thing.words[0] in self.own.abnormal]
         self.abnormal = self.numbers(self._odd)
         """Deeds that the model itself calls abnormal."""
@@ -68,7 +73,7 @@ class Naming:
             near = [thing for thing in free if thing in visible]
             picked: list[Thing] = []
             for _ in range(rng.choice((1, 2, 3), p=(0.6, 0.25, 0.15))):
-                choice = near if near and rng.random() < 0.6 else free
+                choice = near if near and rng.random() < 0.8 else free
                 thing = choice[rng.integers(len(choice))]
                 if thing not in picked:
                     picked.append(thing)
@@ -79,17 +84,17 @@ class Naming:
 
         normal, abnormal = self.own.normal, self.own.abnormal
         what = rng.random()
-        if what < 0.55:  # abnormal is what is named, and nothing else
+        if what < 0.45:  # abnormal is what is named, and nothing else
             named = some(self._known)
             hot = self.numbers(named)
             abnormal = words(named)
-            normal = words(some(self._known, hot)) if what < 0.25 else tuple(w for w in normal if w not in abnormal)
+            normal = words(some(self._known, hot)) if what < 0.2 else tuple(w for w in normal if w not in abnormal)
         else:  # what is named is taken out of the model's own list
-            named = some(self._odd if rng.random() < 0.7 else self._narrow)
+            named = some(self._odd if rng.random() < 0.8 else self._narrow)
             hot = self.abnormal - self.numbers(named)
             gone = {thing.words[0] for thing in self.things if self._of[thing] <= self.numbers(named)}
             abnormal, normal = tuple(w for w in abnormal if w not in gone), words(named)
-            if what < 0.78:
+            if what < 0.7:
                 normal = tuple(dict.fromkeys(self.own.normal + normal))
         return Prompts(normal, abnormal, phrase, sentence), np.isin(np.arange(len(self.deeds) + 1), sorted(hot))
 

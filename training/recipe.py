@@ -29,6 +29,7 @@ class StageSettings:
     other, for less memory; the gradients of the pieces are averaged.
     cache: so many batches are drawn once, seen by the frozen part of the model once, and gone through again and again; 0
     draws fresh ones for every step.
+    frames: of a clip; 0 for as many as the model takes. Fewer frames leave time for more clips.
     """
 
     steps: int
@@ -38,16 +39,20 @@ class StageSettings:
     warmup: float = 0.05
     cache: int = 0
     accumulate: int = 1
+    frames: int = 0
 
     def __post_init__(self) -> None:
         if (
             min(self.steps, self.batch, self.accumulate) < 1
             or self.cache < 0
             or self.learning_rate <= 0
+            or self.frames < 0
+            or self.frames % 2
             or not 0 <= self.warmup < 1
         ):
             raise ConfigError(
-                "a stage needs steps, batch >= 1, accumulate >= 1, cache >= 0, learning_rate > 0 and warmup in 0..1, "
+                "a stage needs steps, batch >= 1, accumulate >= 1, cache >= 0, frames >= 0 and even, learning_rate > 0 and "
+                "warmup in 0..1, "
                 f"got {self}"
             )
 

@@ -33,6 +33,7 @@ from .start import Start
 from .state import fill, fill_optimizer, optimizer_state, read_state, trained_values, write_state
 from .talks import read_talks
 from .windows import DialogueWindows, Footage, MaskWindows
+from .world import every_kind
 
 __all__ = ["Run", "learning_rate"]
 
@@ -45,7 +46,8 @@ class Run:
 
     device: cpu or cuda. workers: processes that draw clips. start: the model to begin with; None goes by the recipe. footage:
     what to train on; None draws the synthetic world. bf16: what the backbone computes in. fresh: whether an unfinished run in the
-    folder is forgotten. without: see `Manifest.without`. Several processes of one run call all alike, and share the folder.
+    folder is forgotten. without: see `Manifest.without`. compiled: whether a tower that is trained is compiled first. Several
+    processes of one run call all alike, and share the folder.
     """
 
     def __init__(
@@ -61,10 +63,12 @@ class Run:
         bf16: bool = False,
         fresh: bool = False,
         without: str = "",
+        compiled: bool = False,
     ) -> None:
         self.recipe, self.out, self.machines = recipe, out, Machines(device)
         self.workers, self.save_every_s = workers, save_every_s
         self.start, self.footage, self.bf16, self.without = start or Start(recipe), footage, bf16, without
+        self.compiled = compiled
         self.state_file = out / "state.pt"
         self.tokenizer_file = out / "tokenizer.json"
         if self.machines.main:
@@ -146,6 +150,8 @@ class Run:
             step, spent = self.state["step"], self.state["seconds"].get(name, 0.0)
             fill(stage, self.state["stage_model"])
         machines = self.machines
+        if self.compiled and name == "backbone":
+            self.model.backbone.tower.compile(dynamic=False)
         runner = machines.wrap(stage, stage.units, apart=[self.model.backbone.tower])
         free = [p for p in stage.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(
@@ -206,7 +212,7 @@ class Run:
         narrated = int(stage.narration * drawn)
         machines = self.machines
         share = (machines.index, machines.count)
-        data = self._items(name, stage, narrated * settings.batch)
+        data = self._items(name, stage, narrated * settings.batch, settings.frames)
 
         def fresh(first: int) -> Iterator[list[Piece]]:
             for pieces in batches(data, settings.batch, first, drawn, self.workers, share, settings.accumulate):
@@ -226,7 +232,9 @@ class Run:
             dynamic_ncols=True, disable=not machines.main,
         )  # fmt: skip
         for number, pieces in enumerate(bar, start=filled):
-            store.write(number, [(seen, dataclasses.replace(b, pixels=b.pixels[:0])) for seen, b in pieces])
+            store.write(
+                number, [(seen, dataclasses.replace(b, pixels=b.pixels[:0], pose=b.pose[:0])) for seen, b in pieces]
+            )
             if machines.agree(stop.asked)[0]:
                 raise KeyboardInterrupt
         for step in range(start, settings.steps):
@@ -236,15 +244,15 @@ class Run:
             order = torch.randperm(last - first, generator=torch.Generator().manual_seed(self.recipe.seed + turn))
             yield store.read(first + int(order[place]), machines.device)
 
-    def _items(self, name: str, stage: Stage, refine_from: int) -> Dataset:
+    def _items(self, name: str, stage: Stage, refine_from: int, frames: int = 0) -> Dataset:
         """The stage's items, as the footage or the world has them."""
         recipe, spec = self.recipe, self.spec()
         series = list(STAGES).index(name)  # a heat map is too good on clips that its decoder was trained on
         turns = stage.narration_turns
         if self.footage is None:
             return ClipData(
-                recipe, spec, self.tokenizer_file, series=series, anomalies=stage.anomalies, refine_from=refine_from,
-                narration_turns=turns,
+                recipe, spec, self.tokenizer_file, series=series, refine_from=refine_from, narration_turns=turns,
+                kinds=every_kind(recipe.world) if stage.every_kind else None, frames=frames,
             )  # fmt: skip
         clips = self.footage.clips
         if name != "rae":

@@ -1,7 +1,8 @@
 """What each stage trains, and its loss. `train.py` runs them all with one loop.
 
-backbone  the backbone's vision tower, from random weights, on normal life alone: the words of visual tokens, and
-          dense heads (kind of object, its extent and motion, the ground behind it) that are thrown away
+backbone  the backbone's vision tower, from random weights: the words of visual tokens, and dense heads (kind of object, its
+          extent and motion, how it holds itself and what it does, the ground behind it) that are thrown away. It sees
+          what is done as what it is, walking or running; nothing tells it what is abnormal
 language  the backbone's language model, from random weights, on dialogue about more normal life, whose visual tokens are
           kept, and on text without pictures
 ahd       the AHD alone, on masks: focal + dice
@@ -33,24 +34,25 @@ from tvau_runtime.model.tvau import TVAU
 from tvau_runtime.prompts import Prompts
 from tvau_runtime.tokenizer import TextTokenizer
 
-from .batches import KINDS, MASK_SCALE, Batch
+from .batches import KINDS, MASK_SCALE, POSE, Batch
 from .guidance import naming
 from .losses import answer_loss, dice_loss, focal_loss, word_loss
-from .machines import pooled
+from .machines import pooled, total
 from .world import PLACES
 
 __all__ = [
-    "STAGES", "AhdStage", "BackboneStage", "GuidanceStage", "LanguageStage", "OneShotStage", "RaeStage", "Stage",
+    "STAGES", "AhdStage", "BackboneStage", "GuidanceStage", "LanguageStage", "OneShotStage", "RaeStage", "Stage", "most_done",
 ]  # fmt: skip
 
-_HEADS = (len(KINDS) + 1, 3, 2, 4)
-"""Outputs of the dense heads: kind of object, ground, motion, extent."""
+_HEADS = (len(KINDS) + 1, 3, 2, 4, POSE)
+"""Outputs of the dense heads: kind of object, ground, motion, extent, pose. What it does comes behind, as many as a world has."""
 
 
 class Stage(nn.Module):
     """A model with some of its parameters set free."""
 
-    anomalies = True
+    every_kind = False
+    """Whether what happens may also be of the kinds that are kept for validation and test."""
     narration = 0.0
     """Share of the steps whose dialogue is about normal life."""
     narration_turns = 5
@@ -137,17 +139,32 @@ class Stage(nn.Module):
         return answer_loss(logits, dialogue[said], weights[said])
 
 
+def most_done(deeds: Tensor, kinds: int) -> Tensor:
+    """What most of a patch's mask cells show, of those that show anything: deeds [B, T', 4 gh, 4 gw] below `kinds`, 0 for
+    nothing, to [B, T', gh * gw]."""
+    cells = (
+        deeds.unflatten(-1, (-1, MASK_SCALE)).unflatten(2, (-1, MASK_SCALE)).transpose(3, 4).flatten(2, 3).flatten(3)
+    )
+    counts = torch.zeros(*cells.shape[:3], kinds, device=cells.device)
+    counts.scatter_add_(3, cells, torch.ones_like(cells, dtype=counts.dtype))
+    counts[..., 0] = 0.5
+    return counts.argmax(dim=-1)
+
+
 class BackboneStage(Stage):
     """Pre-training of the vision tower from nothing, and of the token table that its visual tokens are to be read with."""
 
-    anomalies = False
+    every_kind = True
     narration = 1.0
 
     def prepare(self, lora_rank: int) -> None:
         self.model.backbone.model.model.visual.requires_grad_(True)
         self.model.backbone.model.get_input_embeddings().requires_grad_(True)
         width, taps = self.model.backbone.vision_dim, self.model.backbone.taps[1:]
-        self.heads = nn.ModuleList(nn.Linear(width, sum(_HEADS)) for _ in taps)
+        self.kind_of: Tensor
+        self.register_buffer("kind_of", torch.from_numpy(naming(self.world).kind_of), persistent=False)
+        self.outputs = (*_HEADS, int(self.kind_of.max()) + 1)
+        self.heads = nn.ModuleList(nn.Linear(width, sum(self.outputs)) for _ in taps)
 
     def losses(self, seen: tuple[Tensor, ...], batch: Batch) -> dict[str, Tensor]:
         (pixels,) = seen
@@ -157,20 +174,28 @@ class BackboneStage(Stage):
         kinds, ground = batch.kinds.flatten(), batch.ground[:, None].expand(-1, steps, -1).flatten()
         there = kinds > 0
         motion, extent = batch.motion.flatten(0, 2)[there], batch.extent.flatten(0, 2)[there]
-        # Background is most of the picture; it counts a quarter.
+        pose = batch.pose.flatten(0, 2).float()
+        posed = pose[:, 0].isfinite()
+        does = most_done(self.kind_of[batch.deeds.long()], self.outputs[-1]).flatten()[there]
+        # Background is most of the picture; it counts a quarter. What is rarely done counts more than walking.
         weights = torch.tensor([0.25] + [1.0] * len(KINDS), device=kinds.device)
-        dense = torch.zeros(4, device=kinds.device)
+        rarity = (total(torch.bincount(does, minlength=self.outputs[-1]).float()) + 50.0).rsqrt()
+        rarity[0] = 0.0
+        people, done = (total(n).clamp(min=1e-3) for n in (posed.sum().float(), rarity[does].sum()))
+        dense = torch.zeros(6, device=kinds.device)
         for head, hidden in zip(self.heads, tapped[1:], strict=True):
-            kind, lies, moved, reach = head(hidden.float()).flatten(0, 1).split(_HEADS, dim=-1)
+            kind, lies, moved, reach, held, doing = head(hidden.float()).flatten(0, 1).split(self.outputs, dim=-1)
             dense = dense + torch.stack(
                 [
                     pooled(F.cross_entropy(kind, kinds, weights), weights[kinds].sum()),
                     pooled(F.cross_entropy(lies, ground)),
                     2.0 * pooled(F.smooth_l1_loss(moved[there], motion), there.sum()),
                     pooled(F.smooth_l1_loss(reach[there], extent), there.sum()),
+                    2.0 * total(F.smooth_l1_loss(held[posed], pose[posed], reduction="sum")) / (POSE * people),
+                    total(F.cross_entropy(doing[there], does, rarity, reduction="sum")) / done,
                 ]
             )
-        terms = dict(zip(("kind", "ground", "motion", "extent"), dense / len(self.heads), strict=True))
+        terms = dict(zip(("kind", "ground", "motion", "extent", "pose", "deed"), dense / len(self.heads), strict=True))
         with self.computing():
             named = self.model.backbone.logits(tokens.flatten(0, 1))
         return {"word": word_loss(named, batch.words.flatten(0, 2)), **terms}
@@ -183,7 +208,7 @@ class LanguageStage(Stage):
     mute when it is frozen.
     """
 
-    anomalies = False
+    every_kind = True
     narration = 1.0
 
     def prepare(self, lora_rank: int) -> None:

@@ -84,7 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
         run = Run(
             recipe, out, options.device, options.workers, options.save_every,
             start=start, footage=footage, bf16=_bf16(options.precision, options.device), fresh=options.fresh,
-            without=options.without,
+            without=options.without, compiled=options.compile,
         )  # fmt: skip
         machines = run.machines
         if footage and machines.main:

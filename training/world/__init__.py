@@ -17,10 +17,11 @@ from .dialogue import (
     place_of,
 )
 from .render import make_clip
-from .types import SPLITS, Actor, Clip, Spell, Turn
-from .versions import FRAME_SIZES, WORLDS, anomalies, kinds, normalities, trained_on
+from .types import BODY, SPLITS, Actor, Clip, Spell, Turn
+from .versions import FRAME_SIZES, WORLDS, anomalies, every_kind, kinds, normalities, trained_on
 
 __all__ = [
+    "BODY",
     "FRAME_SIZES",
     "PLACES",
     "SPLITS",
@@ -33,6 +34,7 @@ __all__ = [
     "anomalies",
     "anomaly_dialogue",
     "corpus",
+    "every_kind",
     "ground_words",
     "imagined_dialogue",
     "kinds",

@@ -16,7 +16,7 @@ from tvau_runtime.errors import ConfigError
 
 from .camera import NEAREST
 from .dialogue import anomaly_dialogue
-from .staging import SCALE, Player, Staging
+from .staging import SCALE, Player, Shape, Staging
 from .types import SPLITS, Actor, Clip
 from .versions import version
 
@@ -35,6 +35,7 @@ def make_clip(
     rate_hz: float = 4.0,
     anomaly: bool | None = None,
     anomalies: Sequence[tuple[str, float]] | None = None,
+    kinds: Sequence[str] | None = None,
     split: str = "train",
     aspect: float | None = None,
     world: str = "street",
@@ -44,19 +45,19 @@ def make_clip(
 
     seed: 0 and up; the same seed in another split gives another clip. size: (height, width) in pixels. length: frames.
     anomaly: whether something abnormal happens; None tosses a coin. anomalies: instead, what happens when, as (one of the
-    world's kinds, time of its middle in s). aspect: width / height of what the camera sees, for clips that are squeezed to
-    `size`; None for square pixels. world: one of `WORLDS`. place: the seed of the clip in whose place this one happens, in the
-    same light and, if anything abnormal does, with the same kind of it: so the place has to be painted once for several clips
-    in a row. None for a place of its own; the street has no others.
+    world's kinds, time of its middle in s). kinds: those of which one may happen; None for the split's. aspect: width / height of
+    what the camera sees, for clips that are squeezed to `size`; None for square pixels. world: one of `WORLDS`. place: the seed
+    of the clip in whose place this one happens, in the same light and, if anything abnormal does, with the same kind of it: so
+    the place has to be painted once for several clips in a row. None for a place of its own; the street has no others.
     Raises `ConfigError` for arguments out of range.
     """
     _check(seed, size, length, rate_hz, split, aspect)
     here = version(world)
     times = np.arange(length) / rate_hz
     wanted: list[tuple[str, float | None]] = [] if anomalies is None else list(anomalies)
-    known = here.anomalies(split)
+    known = here.anomalies(split) if kinds is None else tuple(kinds)
     every = {kind for each in SPLITS for kind in here.anomalies(each)}
-    for name, _ in wanted:
+    for name in (*known, *(name for name, _ in wanted)):
         if name not in every:
             raise ConfigError(f"there is no anomaly {name!r}; known: {', '.join(sorted(every))}")
     home = seed if place is None else place
@@ -76,8 +77,8 @@ def make_clip(
             raise ConfigError(
                 f"{len(staging.players)} actors appear in {times[-1]:.0f} s, at most {_MOST_ACTORS} can; make a shorter clip"
             )
-        frames, objects = _render(staging, length)
-        actors = _label(staging, objects, rate_hz)
+        frames, objects, shapes = _render(staging, length)
+        actors = _label(staging, shapes, objects, rate_hz)
         if _shown_well(actors, len(wanted), objects, staging.least_area, long=times[-1] > 6):
             clip = Clip(
                 frames,
@@ -112,8 +113,8 @@ def _check(seed: int, size: tuple[int, int], length: int, rate_hz: float, split:
         raise ConfigError(f"aspect must be between 0.25 and 4, got {aspect}")
 
 
-def _render(staging: Staging, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """frames uint8 [T, H, W, 3] and objects uint8 [T, H, W]; the n-th player's id is n + 1."""
+def _render(staging: Staging, count: int) -> tuple[np.ndarray, np.ndarray, Sequence[Shape]]:
+    """frames uint8 [T, H, W, 3] and objects uint8 [T, H, W]; the n-th player's id is n + 1. And what was drawn of each."""
     height, width = staging.camera.height, staging.camera.width
     backdrop, film, shapes = staging.draw()
     frames = np.empty((count, height, width, 3), np.uint8)
@@ -125,14 +126,14 @@ def _render(staging: Staging, count: int) -> tuple[np.ndarray, np.ndarray]:
             backdrop.draw(canvas, shape, t)
         objects[t] = film.labels(canvas, t)
         frames[t] = film.expose(canvas, t)
-    return frames, objects
+    return frames, objects, shapes
 
 
 def _in_view(bounds: np.ndarray, height: int, width: int) -> bool:
     return bool(bounds[2] > 0 and bounds[3] > 0 and bounds[0] < width and bounds[1] < height)
 
 
-def _label(staging: Staging, objects: np.ndarray, rate_hz: float) -> tuple[Actor, ...]:
+def _label(staging: Staging, shapes: Sequence[Shape], objects: np.ndarray, rate_hz: float) -> tuple[Actor, ...]:
     """The visible actors, with boxes and areas measured on the masks."""
     players, count = staging.players, len(objects)
     boxes = np.full((len(players), count, 4), np.nan, np.float32)
@@ -163,6 +164,8 @@ def _label(staging: Staging, objects: np.ndarray, rate_hz: float) -> tuple[Actor
             player.spells,
             _track(staging, player),
             _turns(player.position, rate_hz),
+            (shapes[i].joints / SCALE).astype(np.float32),
+            (shapes[i].stature / SCALE).astype(np.float32),
         )
         for i, player in enumerate(players)
         if areas[i].any()

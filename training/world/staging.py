@@ -24,13 +24,20 @@ SCALE = 2
 
 class Shape(Protocol):
     """An actor ready to be drawn. depth: float [T], larger is farther away. bounds: int32 [T, 4], canvas pixels (x_min, y_min,
-    x_max, y_max) that it stays inside."""
+    x_max, y_max) that it stays inside. joints: [T, J, 2], those of `BODY` in canvas pixels, or none. stature: [T], how tall who
+    has them would stand there."""
 
     @property
     def depth(self) -> np.ndarray: ...
 
     @property
     def bounds(self) -> np.ndarray: ...
+
+    @property
+    def joints(self) -> np.ndarray: ...
+
+    @property
+    def stature(self) -> np.ndarray: ...
 
     def draw(self, canvas: np.ndarray, t: int) -> None:
         """Draws it as it is in frame `t` into uint8 [H, W, 4]: RGB and the actor's id."""

@@ -10,10 +10,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-__all__ = ["SPLITS", "Actor", "Clip", "Spell", "Turn"]
+__all__ = ["BODY", "SPLITS", "Actor", "Clip", "Spell", "Turn"]
 
 SPLITS = ("train", "validation", "test", "demo", "seen")
 """A seed gives another clip in each. `seen` holds the kinds of anomaly of `train` in the places of `test`."""
+
+BODY = ("head", "pelvis", "hand_l", "hand_r", "knee_l", "knee_r", "ankle_l", "ankle_r")
+"""Joints whose places come with an actor."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,8 @@ class Actor:
     exclusive, nan where nothing of it is visible. areas: int64 [T], visible pixels. abnormal_frames: bool [T], whether it is
     being abnormal then. attributes: further words, as of trousers, hair and bag. spells: what it does one after the other, over
     the whole clip. track: float32 [T, 2], the ground point it stands on in pixels, hidden or not. turns: frames in
-    which it clearly changes its way.
+    which it clearly changes its way. joints: float32 [T, len(BODY), 2], where a person's or rider's are, in pixels, hidden or
+    not; [T, 0, 2] of others. stature: float32 [T], how tall one would stand there, in pixels.
     """
 
     id: int
@@ -60,6 +64,8 @@ class Actor:
     spells: tuple[Spell, ...] = field(default=(), repr=False)
     track: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.float32), repr=False)
     turns: tuple[int, ...] = field(default=(), repr=False)
+    joints: np.ndarray = field(default_factory=lambda: np.zeros((0, 0, 2), np.float32), repr=False)
+    stature: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32), repr=False)
 
     @property
     def anomalous(self) -> bool:

@@ -12,7 +12,7 @@ from .street import STREET
 from .surveillance import SURVEILLANCE
 from .types import SPLITS
 
-__all__ = ["FRAME_SIZES", "WORLDS", "anomalies", "kinds", "normalities", "trained_on", "version"]
+__all__ = ["FRAME_SIZES", "WORLDS", "anomalies", "every_kind", "kinds", "normalities", "trained_on", "version"]
 
 _VERSIONS = {each.name: each for each in (STREET, SURVEILLANCE)}
 WORLDS = tuple(_VERSIONS)
@@ -38,6 +38,11 @@ def anomalies(world: str = "street", split: str = "train") -> tuple[str, ...]:
     if split not in SPLITS:
         raise ConfigError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
     return version(world).anomalies(split)
+
+
+def every_kind(world: str = "street") -> tuple[str, ...]:
+    """The kinds of anomaly of all splits. Raises `ConfigError`."""
+    return tuple(dict.fromkeys(kind for split in SPLITS for kind in version(world).anomalies(split)))
 
 
 def normalities(world: str = "street") -> tuple[str, ...]:

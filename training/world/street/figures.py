@@ -38,6 +38,16 @@ class Figure:
     bounds: np.ndarray
     shadow: np.ndarray
 
+    @property
+    def joints(self) -> np.ndarray:
+        """[T, 0, 2]: they are not told."""
+        return np.zeros((len(self.depth), 0, 2))
+
+    @property
+    def stature(self) -> np.ndarray:
+        """[T], as little."""
+        return np.zeros(len(self.depth))
+
     def draw(self, canvas: np.ndarray, t: int) -> None:
         """Draws it as it is in frame `t` into uint8 [H, W, 4]."""
         for part in self.parts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -32,6 +33,10 @@ _STREAM = 20
 """Sets this world's dice apart from the street's."""
 _LEAST_AREA = 0.0008
 """An anomaly must show at least this part of the image at its best."""
+_KEPT = 64
+"""Painted places wait for further clips."""
+_ROUNDS = 6
+"""So often a place of every family is looked at for one that shows what is wanted."""
 _TRIES = 8
 """So often players are tried out in a place before another one is opened."""
 
@@ -56,13 +61,13 @@ class _Opened:
 _FOGGY = 0.015
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=_KEPT)
 def _open(
     seed: int, number: int, split: str, size: tuple[int, int], aspect: float | None, themes: tuple[str, ...]
 ) -> _Opened:
     """A place of the split's that has room for all `themes` (kinds), painted. number: of the places that a seed gives."""
     rng = np.random.default_rng([_STREAM, SPLITS.index(split), seed, number])
-    for name in rng.permutation(families_of(split)):
+    for name in itertools.chain(*(rng.permutation(families_of(split)) for _ in range(_ROUNDS))):
         place = FAMILIES[str(name)](rng, size, aspect)
         if all(KINDS[theme].fits(place) for theme in themes):
             rain = place.light.name in ("cloudy day", "night") and bool(rng.random() < 0.35)

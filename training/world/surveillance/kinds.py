@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from .life import deeds, mishaps
 from .life.cast import Cast
 from .scenes.place import Place
@@ -43,8 +45,21 @@ def _outdoor_walks(place: Place) -> bool:
     return bool(place.walks) and place.light.outdoors
 
 
+def _shows(place: Place, points: np.ndarray) -> bool:
+    """Whether somebody who stands at one of these points, [n, 2], would be in the picture."""
+    height, width = place.camera.height, place.camera.width
+    at = place.camera.project(np.concatenate([points, np.full((len(points), 1), 0.9)], axis=-1)) / (width, height)
+    return bool((np.abs(at - 0.5) < 0.36).all(axis=-1).any())
+
+
 def _closed(place: Place) -> bool:
-    return bool(place.closed)
+    return any(_shows(place, _within(*area)) for area, _ in place.closed)
+
+
+def _within(x0: float, y0: float, x1: float, y1: float) -> np.ndarray:
+    """[9, 2]: points in the inner part of a rectangle."""
+    part = np.array((0.25, 0.5, 0.75))
+    return np.stack(np.meshgrid(x0 + (x1 - x0) * part, y0 + (y1 - y0) * part), axis=-1).reshape(-1, 2)
 
 
 def _belts(place: Place) -> bool:
@@ -52,7 +67,7 @@ def _belts(place: Place) -> bool:
 
 
 def _spots(place: Place) -> bool:
-    return bool(place.spots)
+    return bool(place.spots) and _shows(place, np.array(place.spots)[:, :2])
 
 
 _ALL = (

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...palette import COLORS, HAIR, SKIN, named, shade
+from ...types import BODY
 from .poses import Pose, joints_of
 from .puppet import Color, Puppet
 
@@ -144,6 +145,7 @@ def paint_person(
             shade(outfit.top, 0.6),
             over=0.03,
         )
+    puppet.body(np.stack([j[name] for name in BODY], axis=1), tall)
     _paint_bag(puppet, outfit, j)
     if outfit.umbrella is not None:
         _paint_umbrella(puppet, outfit, j)

@@ -45,6 +45,8 @@ class Drawn:
     depth: np.ndarray
     bounds: np.ndarray
     shadow: np.ndarray
+    joints: np.ndarray
+    stature: np.ndarray
     _points: np.ndarray
     _colors: list[list[list[float]]]
     _order: list[list[int]]
@@ -71,6 +73,8 @@ class Puppet:
         self._ident = float(ident)
         self._capsules: list[tuple[np.ndarray, np.ndarray, float, float, np.ndarray, float, bool, float]] = []
         self._faces: list[tuple[np.ndarray, np.ndarray, bool, float, float]] = []
+        self._joints = np.zeros((self.count, 0, 3))
+        self._tall = 0.0
 
     def capsule(
         self, start: np.ndarray, stop: np.ndarray, radii: tuple[float, float], color: Color, *, over: float = 0.0,
@@ -95,6 +99,10 @@ class Puppet:
         for (ax, ay), (bx, by) in zip(ring, ring[1:] + ring[:1]):
             self.face(np.array([[(ax, ay, z0), (bx, by, z0), (bx, by, z1), (ax, ay, z1)]]), color, over=over)
         self.face(np.array([[(x, y, z1) for x, y in ring]]), color, over=over)
+
+    def body(self, joints: np.ndarray, tall: float) -> None:
+        """Tells where the joints of who is drawn are, [T, J, 3], and how tall they stand (m)."""
+        self._joints, self._tall = joints, tall
 
     def _place(self, points: np.ndarray) -> np.ndarray:
         """[T or 1, n, 3] own coordinates to [T, n, 3] ground coordinates."""
@@ -164,7 +172,10 @@ class Puppet:
         listed = [[i for i in row if seen[i]] for row, seen in zip(order.tolist(), visible.tolist())]
         shade = np.concatenate(shadows, axis=1)
         bounds = np.concatenate([np.floor(polygons.min((1, 2))) - 1, np.ceil(polygons.max((1, 2))) + 2], -1)
-        return Drawn(depth, _whole(bounds), _fixed(shade), _fixed(polygons), paint.tolist(), listed)
+        joints, away = self._project(self._place(self._joints))
+        size = np.sqrt(self.stage.camera.focal_x * self.stage.camera.focal_y)
+        stature = self._tall * size / away.mean(axis=1) if joints.size else np.zeros(self.count)
+        return Drawn(depth, _whole(bounds), _fixed(shade), joints, stature, _fixed(polygons), paint.tolist(), listed)
 
     def _add_capsules(self, ambient, direct, to_light, shadow_way, points, colors, keys, shown, shadows) -> None:
         ends = np.stack([np.broadcast_to(p, (self.count, 3)) for part in self._capsules for p in part[:2]], axis=1)

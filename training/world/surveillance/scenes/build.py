@@ -22,6 +22,8 @@ FAR = 60.0
 WHITE = (226.0, 226.0, 220.0)
 YELLOW = (224.0, 188.0, 56.0)
 """Road paint."""
+_ZOOM = (1.2, 2.0)
+"""Cameras look so much closer than one that shows all of a place."""
 
 
 def mat(rng: Rng, name: str, color: tuple[float, float, float], vary: float = 0.12, pitch: float = 0.0) -> Material:
@@ -42,11 +44,12 @@ def camera_for(
     yaw: float = 24,
 ) -> Camera:
     """A camera for images of (height, width) that looks at the origin from -y, turned by up to `yaw` degrees. person: the height
-    of one who stands there, as a share of the image's."""
+    of one who stands there where all of the place is to be seen, as a share of the image's."""
     height, width = size
     aspect = width / height if aspect is None else aspect
     down, away = math.radians(rng.uniform(*pitch)), float(rng.uniform(*distance))
-    focal = rng.uniform(*person) * min(1.0, aspect) * height * away / (PERSON_HEIGHT * math.cos(down))
+    tall = rng.uniform(*_ZOOM) * rng.uniform(*person) * min(1.0, aspect) * height
+    focal = tall * away / (PERSON_HEIGHT * math.cos(down))
     turn = math.radians(rng.uniform(-yaw, yaw))
     return Camera(width, height, down, turn, away, focal * width / height / aspect, focal)
 
