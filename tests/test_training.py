@@ -129,18 +129,22 @@ def test_tensorboard_shows_what_the_log_says(unbroken):
 def test_frozen_features_are_computed_once_even_when_that_is_interrupted(recipe_file, unbroken, tmp_path, monkeypatch):
     arguments = ["--recipe", str(recipe_file), "--start", str(unbroken / "checkpoint"), "--stage", "ahd"]
     arguments += ["--out", str(tmp_path), "--workers", "0", "--device", "cpu"]
-    real, written = training_run.FeatureStore.write, []
+    real, written, pixels, kept = training_run.FeatureStore.write, [], [], []
+    bare = Batch.bare
+    monkeypatch.setattr(Batch, "bare", lambda batch: pixels.append(batch.pixels.nbytes) or bare(batch))
 
     def interrupted(store, step, pieces):
         written.append(step)
         if len(written) == 1:
             signal.raise_signal(signal.SIGINT)
         real(store, step, pieces)
+        kept.append(store._path(step).stat().st_size)
 
     monkeypatch.setattr(training_run.FeatureStore, "write", interrupted)
     assert train.main(arguments) == 130
     assert train.main(arguments) == 0
     assert written == [0, 1]
+    assert max(kept) < min(pixels), "pixels are not saved with the features"
     assert not (tmp_path / "features").exists(), "they go when the stage ends"
 
 

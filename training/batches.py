@@ -9,7 +9,7 @@ import functools
 import itertools
 import signal
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import cv2
@@ -94,6 +94,11 @@ class Batch:
     """int64 [B, R], token ids of dialogues that belong to no clip, padded behind"""
     imagined_weights: Tensor
     """float32 [B, R]"""
+
+    def bare(self) -> Batch:
+        """Without what the frozen part of a model has already seen, and what the backbone alone learns."""
+        # Copies: a view is saved with all that it is a view of.
+        return replace(self, pixels=self.pixels[:0].clone(), pose=self.pose[:0].clone())
 
     def to(self, device: torch.device) -> Batch:
         return Batch(*(getattr(self, field.name).to(device) for field in fields(self)))

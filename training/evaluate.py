@@ -27,13 +27,14 @@ from tvau_training.drawn import measure, world_of
 from tvau_training.evaluation import evaluate_clips
 from tvau_training.language import FIGURES
 from tvau_training.talks import DIALOGUES, read_talks
-from tvau_training.world import SPLITS, WORLDS
+from tvau_training.world import SPLITS, WORLDS, anomalies
 
 EXAMPLES = """\
 examples:
   python training/evaluate.py                                   the embedded model on 200 test clips
   python training/evaluate.py --model runs/tiny/checkpoint --clips 100 --json out/metrics.json
   python training/evaluate.py --model runs/surveillance/checkpoint --split seen     known kinds of anomaly in new places
+  python training/evaluate.py --named                           the same, with prompts for the kinds that are new to the model
   python training/evaluate.py --unchecked                       the model's own words, whatever its evidence shows
   python training/evaluate.py --data /data/UBnormal --split validation --out out/ubnormal --baselines
                                                                 micro and macro AUC, RBDC and TBDC of a data set (docs/DATA.md),
@@ -54,7 +55,10 @@ def measure_data(pipeline: Pipeline, model: str, options: argparse.Namespace, ou
     talks = read_talks(path) if path.is_file() or options.dialogues else []
     facts: dict[str, Any] = {"data": data.name, "split": options.split, "model": model, "model_id": _model_id(model)}
     facts |= {"dialogues": str(path) if talks else None, "unchecked": options.unchecked}
-    folder: Path = out or options.out or Path("out", "evaluate", f"{data.name}-{options.split}")
+    if options.named:
+        facts["abnormal"] = list(pipeline.prompts().abnormal)
+    named = "-named" if options.named else ""
+    folder: Path = out or options.out or Path("out", "evaluate", f"{data.name}-{options.split}{named}")
     figures = _blanked(evaluate_clips(pipeline, clips, folder, facts, options.tracks, talks), model)
     if options.baselines:
         from tvau_training.baselines import measure_baselines  # needs torch, which an export does without
@@ -103,10 +107,12 @@ def evaluate(model: str, options: argparse.Namespace, out: Path | None = None) -
         engine=EngineConfig(model=model, device=options.device),
         dialogue=DialogueConfig(max_sessions=1, contradictions="flag" if options.unchecked else "regenerate"),
     )
+    world = options.world or world_of(model)
     with open_pipeline(config) as pipeline:
+        if options.named:
+            pipeline.set_prompts(pipeline.prompts().changed(abnormal=anomalies(world, options.split)))
         if options.data:
             return measure_data(pipeline, model, options, out)
-        world = options.world or world_of(model)
         figures = measure(pipeline, options.clips or 200, options.split, options.seed, options.unchecked, world)
     return _blanked(figures, model)
 
@@ -206,6 +212,12 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="figures of what the model says by itself, contradictions of its evidence included",
     )
+    parser.add_argument(
+        "--named",
+        action="store_true",
+        help="name the split's kinds of anomaly as what is abnormal, in words, instead of the model's own prompts: what one does "
+        "who knows what to look for; of clips of the world, drawn or on disk",
+    )
     parser.add_argument("--json", type=Path, help="also write the figures there")
     world = parser.add_argument_group("clips of the synthetic world (the default)")
     world.add_argument("--world", choices=WORLDS, help="its version (default: the one that the model was trained on)")
@@ -266,7 +278,7 @@ def main(arguments: list[str] | None = None) -> int:
         _tell(found)
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
-        world = {"split": options.split, "seed": options.seed, "unchecked": options.unchecked}
+        world = {"split": options.split, "seed": options.seed, "unchecked": options.unchecked, "named": options.named}
         facts = {} if options.ablate else {"model": options.model, **({} if options.data else world)}
         options.json.write_text(json.dumps({**facts, **found}, indent=2) + "\n", encoding="utf-8")
     return 0

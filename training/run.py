@@ -232,9 +232,7 @@ class Run:
             dynamic_ncols=True, disable=not machines.main,
         )  # fmt: skip
         for number, pieces in enumerate(bar, start=filled):
-            store.write(
-                number, [(seen, dataclasses.replace(b, pixels=b.pixels[:0], pose=b.pose[:0])) for seen, b in pieces]
-            )
+            store.write(number, [(seen, batch.bare()) for seen, batch in pieces])
             if machines.agree(stop.asked)[0]:
                 raise KeyboardInterrupt
         for step in range(start, settings.steps):
