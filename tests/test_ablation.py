@@ -18,6 +18,7 @@ from tvau_runtime.config import EngineConfig
 from tvau_runtime.errors import ModelError
 from tvau_runtime.manifest import Manifest
 from tvau_training import drawn, evaluate, train
+from tvau_training.world import anomalies
 
 KINDS = ("rae", "ahd", "both")
 
@@ -111,6 +112,21 @@ def test_clips_of_the_models_own_world_are_taken(ablated, monkeypatch, tmp_path)
     assert {(each["world"], each["size"], each["split"]) for each in asked} == {("surveillance", (252, 448), "seen")}
     figures = json.loads(path.read_text())
     assert {"bleu4_target", "bleu4_trajectory", "yes_no_acc", "yes_no_bacc", "what_accuracy"} <= figures.keys()
+
+
+def test_the_kinds_of_the_split_may_be_named(ablated, monkeypatch, tmp_path):
+    prompts = []
+    measure = evaluate.measure
+    monkeypatch.setattr(
+        evaluate, "measure", lambda pipe, *given: prompts.append(pipe.prompts()) or measure(pipe, *given)
+    )
+    for flags in ([], ["--named"]):
+        path = tmp_path / f"{len(flags)}.json"
+        assert evaluate.main(["--model", str(ablated["rae"]), "--clips", "4", "--json", str(path), *flags]) == 0
+        assert json.loads(path.read_text())["named"] == bool(flags)
+    own, named = prompts
+    assert named.abnormal == anomalies("surveillance", "test") and "person crawling" in named.abnormal
+    assert "person crawling" not in own.abnormal and named.normal == own.normal
 
 
 def test_what_makes_no_sense_is_refused(recipe, ablated, tiny, tmp_path, capsys):
