@@ -156,9 +156,8 @@ class ClipData(Dataset):
         )
         try:
             return draw(self.first + index, place=self.first + _place(index, recipe.clips_per_place))
-        except (
-            ConfigError
-        ):  # a few in 100,000 find no room for their anomaly; nobody is to mend a night's training for them
+        except ConfigError:
+            # A few in 100,000 find no room for their anomaly: no reason to end a night's training.
             return draw(self.first + SPARE + index)
 
     def _targets(self, clip: Clip) -> tuple[np.ndarray, ...]:

@@ -3,8 +3,8 @@
 backbone  the backbone's vision tower, from random weights: the words of visual tokens, and dense heads (kind of object, its
           extent and motion, how it holds itself and what it does, the ground behind it) that are thrown away. It sees
           what is done as what it is, walking or running; nothing tells it what is abnormal
-language  the backbone's language model, from random weights, on dialogue about more normal life, whose visual tokens are
-          kept, and on text without pictures
+language  the backbone's language model, from random weights, on dialogue about what is to be seen in more clips, whose visual
+          tokens are kept, and on text without pictures
 ahd       the AHD alone, on masks: focal + dice
 rae       the RAE and a LoRA adapter of the language model, on dialogue: narration first, then anomaly-focused refinement
 guidance  the AHD again, on prompts that are drawn anew at every step, so that it follows them; under the model's own prompts
@@ -202,7 +202,7 @@ class BackboneStage(Stage):
 
 
 class LanguageStage(Stage):
-    """Pre-training of the language model: what the tower makes of normal life, and text without pictures.
+    """Pre-training of the language model: what the tower makes of clips, narrated, and text without pictures.
 
     A language model that never met the words of abnormal life, "running" or "yes", has learned to avoid them, and stays
     mute when it is frozen.
