@@ -5,6 +5,7 @@ Item k of a stage is drawn from seed k, so that a run that stops and resumes see
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import signal
@@ -56,8 +57,8 @@ MAX_WORDS = 12
 PLACES_AT_ONCE = 16
 """Clips in a row show so many places in turn."""
 POSE = 2 + 2 * 2 * (len(BODY) - 1)
-SPARE = 500_000
-"""So far behind an item lies the clip that is drawn where its own cannot be."""
+SPARE = 150_000
+"""So far behind an item lies the first clip that is tried where its own cannot be drawn, and so far behind that the next."""
 LATER_TOKEN = 0.3
 """What each token of an answer but the first counts in the loss."""
 _DENSE = 9
@@ -154,11 +155,12 @@ class ClipData(Dataset):
             split=self.split,
             world=recipe.world,
         )
-        try:
-            return draw(self.first + index, place=self.first + _place(index, recipe.clips_per_place))
-        except ConfigError:
-            # A few in 100,000 find no room for their anomaly: no reason to end a night's training.
-            return draw(self.first + SPARE + index)
+        place = self.first + _place(index, recipe.clips_per_place)
+        # Now and then there is no room for an anomaly: no reason to end a night's training.
+        for spare in range(5):
+            with contextlib.suppress(ConfigError):
+                return draw(self.first + index + spare * SPARE, place=None if spare else place)
+        return draw(self.first + index)  # which says what is wrong
 
     def _targets(self, clip: Clip) -> tuple[np.ndarray, ...]:
         (rows, columns), steps = self.spec.grid, len(clip.frames) // 2

@@ -138,7 +138,9 @@ def leave_bag(cast: Cast, name: str, when: float) -> None:
     if (found := cast.walk()) is None or (at := cast.spot(found[0], 0.2)) is None:
         return
     track, path = found
-    put = when - 2 if cast.long else float(cast.rng.uniform(-1.5, 0.2)) * cast.end
+    gone = 1.6  # s later it counts as left behind: for half of a short clip at least
+    latest = cast.end / 2 - gone
+    put = when - 2 if cast.long else float(cast.rng.uniform(min(-1.5 * cast.end, latest - 1), latest))
     speed, count = cast.rng.uniform(0.9, 1.5), len(cast.times)
     lengths = at + speed * (np.minimum(cast.times - put, 0) + np.maximum(cast.times - put - 1.0, 0))
     course = track.course(lengths)
@@ -151,7 +153,7 @@ def leave_bag(cast: Cast, name: str, when: float) -> None:
         ("putting down a bag", frames(cast, put)[0]),
         (on(path.ground, "walking"), frames(cast, put + 1)[0]),
     ]
-    odd = cast.times > put + 1.6
+    odd = cast.times > put + gone
     kind = str(cast.rng.choice(["bag", "suitcase", "box"]))
     if cast.person(course, pose, on(path.ground, "walking"), bag="", spells=spells):
         side = float(course.heading[0]) + 1.3
