@@ -189,7 +189,7 @@ def test_the_backbone_alone_sees_every_kind_of_thing_happen(recipe_file, tmp_pat
     run = training_run.Run(recipe, tmp_path, "cpu", 0, 60.0)
     for name in ("backbone", "language", "ahd", "rae", "guidance"):
         items = run._items(name, run.stage(name), 0, 2)
-        assert items.split == "train" and len(items[0][0]) == 1, "a pair"
+        assert isinstance(items, ClipData) and items.split == "train" and len(items[0][0]) == 1, "a pair"
         expected = every_kind("surveillance") if name in ("backbone", "language") else None
         assert items.kinds == expected
 
@@ -198,9 +198,11 @@ def test_the_backbone_alone_sees_every_kind_of_thing_happen(recipe_file, tmp_pat
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own
 def test_a_compiled_tower_learns_the_same(recipe_file, tmp_path):
     losses = []
+    settings = read_recipe(str(recipe_file)).stages.backbone
+    assert settings
     for folder, compiled in (("plain", False), ("compiled", True)):
         run = training_run.Run(read_recipe(str(recipe_file)), tmp_path / folder, "cpu", 0, 60.0, compiled=compiled)
-        run.train("backbone", run.recipe.stages.backbone)
+        run.train("backbone", settings)
         losses.append([json.loads(line)["word"] for line in (tmp_path / folder / "log.jsonl").read_text().splitlines()])
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
