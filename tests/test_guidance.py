@@ -4,6 +4,7 @@ import dataclasses
 import importlib
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ torch = pytest.importorskip("torch", reason="training needs torch")
 pytest.importorskip("transformers", reason="training needs transformers")
 
 from tvau_runtime.model import checkpoint
+from tvau_training.batches import MASK_SCALE
 from tvau_training.guidance import UNSEEN_PHRASE, UNSEEN_SENTENCE, naming
-from tvau_training.stages import GuidanceStage
+from tvau_training.stages import AlignmentStage, GuidanceStage
 from tvau_training.world import make_clip
 from tvau_training.world.versions import WORLDS, version
 
@@ -90,6 +92,48 @@ def test_what_is_named_abnormal_is_abnormal_and_nothing_else(names, there):
     assert lists >= {(True, False), (False, False), (False, True)}
 
 
+def test_things_are_divided_as_the_dice_have_it(names):
+    """Into normal and abnormal ones: no kind is called abnormal more often than normal."""
+    rng, of = np.random.default_rng(0), {words: n for n, t in enumerate(names.narrow, 1) for words in t.words}
+    called = []
+    for _ in range(600):
+        prompts, hot = names.divide(rng, [1, 2])
+        assert hot[0] == 0, "the background is never abnormal"
+        assert {of[words] for words in prompts.abnormal} == set(np.flatnonzero(hot == 1))
+        assert {of[words] for words in prompts.normal} == set(np.flatnonzero(hot == 0)) - {0}
+        called.append(hot[1:])
+    kinds = np.array(called)
+    assert np.allclose(np.nanmean(kinds, axis=0), 0.5, atol=0.15)
+    named = np.isfinite(kinds).mean(axis=0)
+    assert named[:2].min() > 1.3 * named[2:].max(), "what can be seen comes first"
+    lengths = np.nansum(kinds, axis=1)
+    assert lengths.min() == 1 and lengths.max() >= 0.4 * len(names.narrow), "short lists and long ones"
+
+
+def test_alignment_learns_which_texts_are_true_of_a_patch(tiny):
+    """From features that differ by what is shown, with words whose embeddings differ."""
+    torch.manual_seed(0)
+    names, (model, manifest, tokenizer) = naming("street"), checkpoint.load(tiny)
+    stage = AlignmentStage(model, tokenizer, 4.0, checkpoint.text_features(model, tokenizer, manifest.prompts), 2)
+    (rows, columns), deeds = model.backbone.grid, torch.tensor([0, *sorted(names.numbers(names.narrow))])
+    looks = torch.randn(len(names.deeds) + 1, model.backbone.vision_dim)
+
+    def step():
+        shown = deeds[torch.randint(len(deeds), (2, 2, rows, columns))]
+        seen = tuple(looks[shown.flatten(0, 1).flatten(1)] for _ in model.backbone.taps)
+        cells = shown.repeat_interleave(MASK_SCALE, 2).repeat_interleave(MASK_SCALE, 3).short()
+        return stage.losses(seen, SimpleNamespace(deeds=cells))
+
+    optimizer = torch.optim.AdamW([p for p in stage.parameters() if p.requires_grad], lr=2e-3)
+    first = {name: float(term.detach()) for name, term in step().items()}
+    for _ in range(60):
+        optimizer.zero_grad()
+        terms = step()
+        sum(terms.values()).backward()
+        optimizer.step()
+    assert all(float(terms[name].detach()) < 0.5 * first[name] for name in ("divided", "named")), (first, terms)
+
+
 def test_what_is_to_be_seen_is_named_more_often(names, there):
     normal = there[0]
     share = np.mean([hot[normal] for _, hot in drawn(names, 400, [normal])])
@@ -107,8 +151,9 @@ def test_text_vectors_of_training_are_those_of_the_engine(tiny):
     model, manifest, tokenizer = checkpoint.load(tiny)
     stage = GuidanceStage(model, tokenizer, 4.0, checkpoint.text_features(model, tokenizer, manifest.prompts), 2)
     for prompts, _ in drawn(naming("street"), 5, (1, 9)):
-        ours = torch.stack([stage._pooled(prompts, category) for category in ("normal", "abnormal")])
-        torch.testing.assert_close(ours, checkpoint.text_features(model, tokenizer, prompts), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(
+            stage.features(prompts), checkpoint.text_features(model, tokenizer, prompts), atol=1e-5, rtol=1e-4
+        )
 
 
 def test_the_measurement_tells_a_decoder_that_follows_from_one_that_does_not(monkeypatch):

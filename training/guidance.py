@@ -39,10 +39,11 @@ class Naming:
         self._of = {thing: frozenset(self._numbers[deed] for deed in thing.deeds) for thing in self.things}
         self._known = [thing for thing in self.things if not thing.kept]
         self._narrow = [thing for thing in self._known if not thing.broad]
+        self.narrow = [thing for thing in self.things if not thing.broad]
+        """Of those that training keeps from what is abnormal too."""
         self.kind_of = np.zeros(len(self.deeds) + 1, np.int64)
-        """Which of the narrow things, of those that training does not name too, a deed belongs to, by its number; 0 for none."""
-        narrow = [thing for thing in self.things if not thing.broad]
-        for kind, thing in reversed(list(enumerate(narrow, 1))):
+        """Which of the narrow things, counted from 1, a deed belongs to, by its number; 0 for none."""
+        for kind, thing in reversed(list(enumerate(self.narrow, 1))):
             self.kind_of[sorted(self._of[thing])] = kind
         self._odd = [thing for thing in self._known if thing.words[0] in self.own.abnormal]
         self.abnormal = self.numbers(self._odd)
@@ -64,9 +65,7 @@ class Naming:
         """
         seen = set(there)
         visible = {thing for thing in self._known if self._of[thing] & seen}
-        usual = rng.random() < 0.5
-        phrase = DEFAULT_PHRASE if usual else PHRASES[rng.integers(len(PHRASES))]
-        sentence = DEFAULT_SENTENCE if usual else SENTENCES[rng.integers(len(SENTENCES))]
+        templates = _templates(rng)
 
         def some(pool: Iterable[Thing], barred: frozenset[int] = frozenset()) -> list[Thing]:
             free = [thing for thing in pool if not self._of[thing] & barred]
@@ -79,9 +78,7 @@ class Naming:
                     picked.append(thing)
             return picked
 
-        def words(things: list[Thing]) -> tuple[str, ...]:
-            return tuple(thing.words[rng.integers(len(thing.words))] for thing in things)
-
+        words = functools.partial(_words, rng)
         normal, abnormal = self.own.normal, self.own.abnormal
         what = rng.random()
         if what < 0.45:  # abnormal is what is named, and nothing else
@@ -96,7 +93,40 @@ class Naming:
             abnormal, normal = tuple(w for w in abnormal if w not in gone), words(named)
             if what < 0.7:
                 normal = tuple(dict.fromkeys(self.own.normal + normal))
-        return Prompts(normal, abnormal, phrase, sentence), np.isin(np.arange(len(self.deeds) + 1), sorted(hot))
+        return Prompts(normal, abnormal, *templates), np.isin(np.arange(len(self.deeds) + 1), sorted(hot))
+
+    def divide(self, rng: np.random.Generator, there: Iterable[int]) -> tuple[Prompts, np.ndarray]:
+        """Prompts that call some things normal and others abnormal, just as the dice have it, and what follows for each: float32
+        [len(narrow) + 1], 1 what is named abnormal, 0 what is named normal and index 0, nan the rest.
+
+        there: numbers of the narrow things that can be seen, from 1; they come first.
+        """
+        order = rng.random(len(self.narrow))
+        order[[number - 1 for number in there if number]] -= 0.6
+        most = 2 * len(self.narrow) // 3
+        normal, abnormal = (int(np.exp(rng.uniform(0, np.log(most + 1)))) for _ in range(2))
+        picked = rng.permutation(np.argsort(order)[: normal + abnormal])
+        hot = np.full(len(self.narrow) + 1, np.nan, np.float32)
+        hot[0], hot[1 + picked[:normal]], hot[1 + picked[normal:]] = 0.0, 0.0, 1.0
+        lists = (_words(rng, [self.narrow[i] for i in part]) for part in np.split(picked, [normal]))
+        return Prompts(*lists, *_templates(rng)), hot
+
+    def texts(self, rng: np.random.Generator, thing: Thing) -> list[str]:
+        """A thing in one of its phrasings, on all levels."""
+        (word,) = _words(rng, [thing])
+        return [template.replace("{}", word) for template in ("{}", DEFAULT_PHRASE, DEFAULT_SENTENCE)]
+
+
+def _templates(rng: np.random.Generator) -> tuple[str, str]:
+    """A phrase and a sentence; half of the time the usual ones."""
+    if rng.random() < 0.5:
+        return DEFAULT_PHRASE, DEFAULT_SENTENCE
+    return PHRASES[rng.integers(len(PHRASES))], SENTENCES[rng.integers(len(SENTENCES))]
+
+
+def _words(rng: np.random.Generator, things: Iterable[Thing]) -> tuple[str, ...]:
+    """One phrasing of each."""
+    return tuple(thing.words[rng.integers(len(thing.words))] for thing in things)
 
 
 @functools.lru_cache(maxsize=4)

@@ -298,7 +298,7 @@ class Run:
         self.state["done"].append(name)
         for key in ("stage", "step", "stage_model", "optimizer"):
             self.state.pop(key, None)
-        parts = dict(self.model.named_parameters())
+        parts = self.model.state_dict()
         self.state["model"].update({k: v for k, v in trained.items() if k in parts})
         self._write()
         self.machines.wait()

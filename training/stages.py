@@ -5,6 +5,8 @@ backbone  the backbone's vision tower, from random weights: the words of visual 
           what is done as what it is, walking or running; nothing tells it what is abnormal
 language  the backbone's language model, from random weights, on dialogue about what is to be seen in more clips, whose visual
           tokens are kept, and on text without pictures
+alignment the AHD, before it ever meets anything abnormal, on which texts are true of what patches show, as the features of a
+          backbone that was pre-trained with text tell by themselves; only for one that was trained from nothing
 ahd       the AHD alone, on masks: focal + dice
 rae       the RAE and a LoRA adapter of the language model, on dialogue: narration first, then anomaly-focused refinement
 guidance  the AHD again, on prompts that are drawn anew at every step, so that it follows them; under the model's own prompts
@@ -20,6 +22,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -228,9 +231,9 @@ class AhdStage(Stage):
     """Stage 1 of the method."""
 
     def prepare(self, lora_rank: int) -> None:
-        self.model.ahd.requires_grad_(True)
-        if self.fresh:
-            self.model.ahd.calibrate(self.text)
+        ahd = self.model.ahd.requires_grad_(True)
+        if self.fresh and not ahd.center.any():  # one that was aligned with text has its weights
+            ahd.calibrate(self.text)
 
     def see(self, batch: Batch) -> tuple[Tensor, ...]:
         with self.computing():
@@ -242,6 +245,86 @@ class AhdStage(Stage):
         maps = F.interpolate(maps, scale_factor=MASK_SCALE, mode="bilinear", align_corners=False)
         masks = batch.masks.flatten(0, 1)
         return {"focal": 5.0 * focal_loss(maps, masks), "dice": dice_loss(maps, masks)}
+
+
+class PromptedStage(AhdStage):
+    """An AHD on prompts that vary."""
+
+    room = 6.0
+    """How much larger the weights w_i become: a feature that answers to many prompts can lie along none of them."""
+
+    def make_room(self) -> None:
+        """Prepares the AHD for that; once is enough."""
+        self.drawn: Tensor
+        self.register_buffer("drawn", torch.zeros((), dtype=torch.int64))  # kept, so that a resumed run draws the same
+        self._sums: dict[str, tuple[Tensor, int]] = {}
+        if not (ahd := self.model.ahd).center.any():
+            ahd.recenter(self.text)
+            with torch.no_grad():
+                ahd.weights.mul_(self.room)
+
+    def dice(self) -> np.random.Generator:
+        """Of the next step."""
+        self.drawn += 1
+        return np.random.default_rng([torch.initial_seed(), int(self.drawn) - 1])
+
+    def features(self, prompts: Prompts) -> Tensor:
+        """S_c of prompts, [2, D]."""
+        return torch.stack([self.pooled(prompts.texts(category)) for category in ("normal", "abnormal")])
+
+    def pooled(self, texts: Sequence[str]) -> Tensor:
+        """The same as `Backbone.text_features`, from what is known of each text: [D]."""
+        for text in texts:
+            if text not in self._sums:
+                ids = torch.tensor(self.tokenizer.encode(text), device=self.text.device)
+                self._sums[text] = self.model.backbone.embed(ids).sum(dim=0), len(ids)
+        sums, counts = zip(*(self._sums[text] for text in texts), strict=True)
+        return torch.stack(sums).sum(dim=0) / sum(counts)
+
+
+class AlignmentStage(PromptedStage):
+    """Makes the AHD's projections what a pre-trained backbone's features are already: near the texts that are true of them.
+
+    Every clip of every step has things of all kinds divided into normal and abnormal ones as the dice have it, so what is
+    learned is which texts are true of a patch. That a kind is abnormal is never said of it any more often than that it is normal.
+    """
+
+    every_kind = True
+
+    def prepare(self, lora_rank: int) -> None:
+        super().prepare(lora_rank)
+        self.kind_of: Tensor
+        self.register_buffer("kind_of", torch.from_numpy(naming(self.world).kind_of), persistent=False)
+        self.scale = nn.Parameter(torch.tensor(2.0))
+        self.make_room()
+
+    def losses(self, seen: tuple[Tensor, ...], batch: Batch) -> dict[str, Tensor]:
+        rng = self.dice()
+        world, steps, ahd = naming(self.world), batch.deeds.shape[1], self.model.ahd
+        kinds = len(world.narrow) + 1
+        does = most_done(self.kind_of[batch.deeds.long()], kinds)  # B T' P
+        texts, hot = [], []
+        for clip in does:
+            prompts, called = world.divide(rng, clip.unique().tolist())
+            texts.append(self.features(prompts))
+            hot.append(torch.from_numpy(called).to(does.device)[clip])
+        aligned = ahd.align(list(seen))
+        maps = ahd.compare(aligned, torch.stack(texts).repeat_interleave(steps, dim=0), self.model.backbone.grid)
+        target, does = torch.cat(hot).flatten(), does.flatten()
+        named, shows = target.isfinite(), does > 0
+        wrong = F.binary_cross_entropy_with_logits(maps.diff(dim=1).flatten()[named], target[named], reduction="none")
+        # What is rarely done counts more than walking, and the background a quarter of all of it.
+        counts = total(torch.bincount(does, minlength=kinds).float())
+        rarity = (counts + 50.0).rsqrt()
+        rarity[0] = 0.25 * (rarity * counts)[1:].sum() / counts[0].clamp(min=1)
+        share = rarity[does]
+        each = torch.stack([self.pooled(world.texts(rng, thing)) for thing in world.narrow])
+        near = F.normalize(aligned.flatten(0, 1)[shows], dim=-1) @ F.normalize(each - ahd.center, dim=-1).T
+        apart = F.cross_entropy(near * self.scale.exp(), does[shows] - 1, reduction="none")
+        return {
+            "divided": total((wrong * share[named]).sum()) / total(share[named].sum()).clamp(min=1e-3),
+            "named": total((apart * share[shows]).sum()) / total(share[shows].sum()).clamp(min=1e-3),
+        }
 
 
 class RaeStage(Stage):
@@ -288,7 +371,7 @@ class RaeStage(Stage):
         self.model.backbone.model.model.language_model = self.adapter.unload()
 
 
-class GuidanceStage(AhdStage):
+class GuidanceStage(PromptedStage):
     """Stage 1 once more, with varied prompts: where the text is always the same, the AHD learns to do without it.
 
     Every clip of every step has prompts of its own, and its mask is of what they name abnormal. Some have the model's own, for
@@ -300,22 +383,14 @@ class GuidanceStage(AhdStage):
     """Share of the clips with the model's own prompts."""
     faithful = 0.2
     """What a squared difference from the former maps, in logits, counts."""
-    room = 6.0
-    """How much larger the weights w_i become: a feature that answers to many prompts can lie along none of them."""
 
     def prepare(self, lora_rank: int) -> None:
         self.former = copy.deepcopy(self.model.ahd).requires_grad_(False)
-        self.model.ahd.recenter(self.text)
-        with torch.no_grad():
-            self.model.ahd.weights.mul_(self.room)
+        self.make_room()
         self.model.ahd.requires_grad_(True)
-        self.drawn: Tensor
-        self.register_buffer("drawn", torch.zeros((), dtype=torch.int64))  # kept, so that a resumed run draws the same
-        self._sums: dict[str, tuple[Tensor, int]] = {}
 
     def losses(self, seen: tuple[Tensor, ...], batch: Batch) -> dict[str, Tensor]:
-        rng = np.random.default_rng([torch.initial_seed(), int(self.drawn)])
-        self.drawn += 1
+        rng = self.dice()
         own = torch.from_numpy(rng.random(len(batch.deeds)) < self.own_prompts)
         own[0], own[-1] = True, False
         texts, masks = [], []
@@ -324,7 +399,7 @@ class GuidanceStage(AhdStage):
                 texts.append(self.text)
                 continue
             prompts, hot = naming(self.world).draw(rng, deeds.unique().tolist())
-            texts.append(torch.stack([self._pooled(prompts, category) for category in ("normal", "abnormal")]))
+            texts.append(self.features(prompts))
             masks.append(torch.from_numpy(hot).to(deeds.device, torch.float32)[deeds.long()])
         steps, grid = batch.deeds.shape[1], self.model.backbone.grid
         own = own.to(self.text.device).repeat_interleave(steps)
@@ -339,15 +414,6 @@ class GuidanceStage(AhdStage):
             # What both classes share is nothing to the softmax, and the RAE leaves it out.
             "own": self.faithful * F.mse_loss(maps[own].diff(dim=1), before.diff(dim=1)),
         }
-
-    def _pooled(self, prompts: Prompts, category: str) -> Tensor:
-        """The same as `Backbone.text_features` of a category, from what is known of each text: [D]."""
-        for text in prompts.texts(category):
-            if text not in self._sums:
-                ids = torch.tensor(self.tokenizer.encode(text), device=self.text.device)
-                self._sums[text] = self.model.backbone.embed(ids).sum(dim=0), len(ids)
-        sums, counts = zip(*(self._sums[text] for text in prompts.texts(category)), strict=True)
-        return torch.stack(sums).sum(dim=0) / sum(counts)
 
 
 class OneShotStage(AhdStage):
@@ -367,5 +433,6 @@ STAGES: dict[str, type[Stage]] = {
     "rae": RaeStage,
     "guidance": GuidanceStage,
     "one_shot": OneShotStage,
+    "alignment": AlignmentStage,
 }
-"""In this order."""
+"""By name. Where one stands says which clips it sees and which dice it has, not when it is run: a new one comes last."""

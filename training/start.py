@@ -44,8 +44,11 @@ class Start:
     def stages(self) -> tuple[str, ...]:
         """Those that make a whole checkpoint of it."""
         new = self.fresh and isinstance(self.recipe.backbone, BackboneSize)
-        last = ("guidance",) if self.recipe.stages.guidance else ()
-        return ("backbone", "language", "ahd", "rae", *last) if new else ("ahd", "rae", *last)
+        stages = self.recipe.stages
+        last = ("guidance",) if stages.guidance else ()
+        if not new:
+            return "ahd", "rae", *last
+        return "backbone", "language", *(("alignment",) if stages.alignment else ()), "ahd", "rae", *last
 
     def write_tokenizer(self, target: Path) -> None:
         """Puts the tokenizer of the backbone into a file. Raises `ModelError` where there is none."""
