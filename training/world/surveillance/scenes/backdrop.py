@@ -45,7 +45,7 @@ class Picture:
 
 def tone(light: np.ndarray) -> np.ndarray:
     """Linear light to sRGB 0..1, with highlights that roll off."""
-    return (1 - np.exp(np.maximum(light, 0) * -1.7)) ** np.float32(1 / 2.2)
+    return cv2.pow(1 - cv2.exp(np.maximum(light, 0) * np.float32(-1.7)), 1 / 2.2)
 
 
 def paint_place(place: Place, camera: Camera) -> Picture:
@@ -66,18 +66,18 @@ def paint_place(place: Place, camera: Camera) -> Picture:
 
     lit = np.empty((height * width, 3), np.float32)
     dark = np.empty((height * width, 3), np.float32)
-    flat_rays, flat_depth = rays.reshape(-1, 3), depth.ravel()
     order = np.argsort(ids.ravel(), kind="stable")
     ordered = ids.ravel()[order]
+    sorted_rays, sorted_depth = rays.reshape(-1, 3)[order], depth.ravel()[order]
     starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
     pixel = 1 / np.sqrt(camera.focal_x * camera.focal_y)
     for start, stop in zip(starts, np.r_[starts[1:], len(ordered)]):
-        where, ident = order[start:stop], int(ordered[start])
+        ident, where = int(ordered[start]), slice(start, stop)
         if ident == _SKY:
-            lit[where] = dark[where] = _sky(place, flat_rays[where])
+            lit[where] = dark[where] = _sky(place, sorted_rays[where])
             continue
-        points = eye + flat_rays[where] * flat_depth[where, None]
-        footprint = flat_depth[where] * pixel
+        points = eye + sorted_rays[where] * sorted_depth[where, None]
+        footprint = sorted_depth[where] * pixel
         if ident == 0:
             albedo = _ground_albedo(place, points, footprint)
             normal, glow = np.array([0.0, 0.0, 1.0]), 0.0
@@ -97,23 +97,25 @@ def paint_place(place: Place, camera: Camera) -> Picture:
             ambient = ambient + glow * 2.0
         lit[where] = albedo * (ambient + direct)
         dark[where] = albedo * (ambient * 0.92 if any(place.light.sun) else (ambient + direct) * 0.55)
-    shape = (height, width, 3)
-    lit, dark = tone(lit.reshape(shape)), tone(dark.reshape(shape))
-    sky = (ids == _SKY)[..., None]
-    fog = np.where(sky, 0.0, 1 - np.exp(-place.light.fog * depth[..., None])).astype(np.float32)
+    fog = 1 - cv2.exp(np.float32(-place.light.fog) * sorted_depth[:, None])
+    fog[ordered == _SKY] = 0.0
     haze = np.array(place.light.haze, np.float32) / 255
-    lit, dark = lit + (haze - lit) * fog, dark + (haze - dark) * fog
+    for linear in (lit, dark):
+        toned = tone(linear)
+        linear[order] = toned + (haze - toned) * fog
     row = camera.matrix[2].astype(np.float32)
     reach = (eye[0] * row[0] + eye[1] * row[1] + row[3]) + (rays[..., 0] * row[0] + rays[..., 1] * row[1]) * depth
     near = np.where((ids > 0) & (ids < _SKY), reach, np.inf).astype(np.float32)
-    where = eye + rays * np.minimum(ground_depth, 400)[..., None]
-    labels = _ground_labels(place, where.reshape(-1, 3)).reshape(height, width)
+    far = np.minimum(ground_depth, 400)
+    labels = _ground_labels(place, (eye[0] + rays[..., 0] * far).ravel(), (eye[1] + rays[..., 1] * far).ravel())
+    labels = labels.reshape(height, width)
     labels[ground_depth > 399] = 0
-    return Picture(_whole(lit), _whole(dark), near, labels, sun)
+    shape = (height, width, 3)
+    return Picture(_whole(lit.reshape(shape)), _whole(dark.reshape(shape)), near, labels, sun)
 
 
 def _whole(picture: np.ndarray) -> np.ndarray:
-    return np.clip(picture * 255 + 0.5, 0, 255).astype(np.uint8)
+    return cv2.convertScaleAbs(picture, alpha=255.0)
 
 
 def _clip_near(points: np.ndarray, camera: Camera) -> np.ndarray:
@@ -216,7 +218,7 @@ def _light(
     light: Light, points: np.ndarray, normal: np.ndarray, sun: np.ndarray, cover: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Direct and ambient light, each [m, 3], at points [m, 3] of a face."""
-    x, y, z = points[:, 0], points[:, 1], points[:, 2]
+    x, y, z = np.ascontiguousarray(points.T)
     if normal[2] > 0.9:
         shade = (1 - 0.65 * _look_up(cover, x, y) * (z < 0.3)).astype(np.float32)
     else:
@@ -247,13 +249,14 @@ def _light(
 def _inside(outline: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Whether points lie in a convex polygon [n, 2], counter-clockwise."""
     inside = np.ones(len(x), bool)
-    for (ax, ay), (bx, by) in zip(outline.astype(np.float32), np.roll(outline, -1, axis=0).astype(np.float32)):
-        inside &= (bx - ax) * (y - ay) - (by - ay) * (x - ax) >= 0
+    for (ax, ay), (bx, by) in zip(outline, np.roll(outline, -1, axis=0)):
+        dx, dy = np.float32(bx - ax), np.float32(by - ay)
+        inside &= dx * y - dy * x >= np.float32((bx - ax) * ay - (by - ay) * ax)
     return inside
 
 
 def _ground_albedo(place: Place, points: np.ndarray, footprint: np.ndarray) -> np.ndarray:
-    x, y = points[:, 0], points[:, 1]
+    x, y = np.ascontiguousarray(points[:, :2].T)
     zone_of = np.zeros(len(x), np.int8)
     for k, zone in enumerate(place.zones[1:], 1):
         zone_of[_inside(zone.outline, x, y)] = k
@@ -267,10 +270,14 @@ def _ground_albedo(place: Place, points: np.ndarray, footprint: np.ndarray) -> n
         (ax, ay), (bx, by) = line.start, line.stop
         length = float(np.hypot(bx - ax, by - ay))
         dx, dy = (bx - ax) / length, (by - ay) / length
-        along, across = (x - ax) * dx + (y - ay) * dy, np.abs((y - ay) * dx - (x - ax) * dy)
-        near = np.flatnonzero((across < line.width / 2 + footprint) & (along > 0) & (along < length))
+        dx, dy = np.float32(dx), np.float32(dy)
+        across = np.abs(y * dx - x * dy - np.float32(ay * dx - ax * dy))
+        near = np.flatnonzero(across < np.float32(line.width / 2) + footprint)
+        along = x[near] * dx + y[near] * dy - np.float32(ax * dx + ay * dy)
+        on = (along > 0) & (along < length)
+        near, along = near[on], along[on]
         if line.dash:
-            near = near[(along[near] / line.dash) % 2.0 < 1.0]
+            near = near[(along / line.dash) % 2.0 < 1.0]
         blur = np.maximum(footprint[near], line.width * 0.2)
         cover = np.clip((line.width / 2 + blur / 2 - across[near]) / blur, 0, 1) * np.minimum(1, line.width / blur)
         worn = noise_tile(256)[(y[near] * 60).astype(int) & 511, (x[near] * 60).astype(int) & 511]
@@ -279,10 +286,10 @@ def _ground_albedo(place: Place, points: np.ndarray, footprint: np.ndarray) -> n
     return albedo
 
 
-def _ground_labels(place: Place, points: np.ndarray) -> np.ndarray:
-    labels = np.full(len(points), place.zones[0].label, np.uint8)
+def _ground_labels(place: Place, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    labels = np.full(len(x), place.zones[0].label, np.uint8)
     for zone in place.zones[1:]:
-        labels[_inside(zone.outline, points[:, 0], points[:, 1])] = zone.label
+        labels[_inside(zone.outline, x, y)] = zone.label
     return labels
 
 
