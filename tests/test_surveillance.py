@@ -1,5 +1,6 @@
 """The world of surveillance: labels against a slow renderer, timelines, splits, dialogues."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -64,6 +65,36 @@ def test_masks_are_what_a_slow_renderer_sees():
         # Away from figures and their shadows the canvas is the empty place.
         assert (canvas[..., :3][owner == 0] <= backdrop.canvas([], t)[..., :3][owner == 0]).all()
     assert canvas.shape[:2] == (size[0] * SCALE, size[1] * SCALE)
+
+
+@pytest.mark.parametrize(("kind", "least"), [("smoke", 0.05), ("fire", 0.0)])
+def test_smoke_is_seen_through_and_fades_at_its_edge(kind, least):
+    """Against the same figure with every stroke solid: a mixture with what is behind, and labelled only where it shows."""
+    times, size = np.arange(2) / 4.0, (90, 160)
+    fill = version("surveillance").open_place(4, 4, "train", size, None, [kind])
+    for attempt in range(20):  # until it is well in view
+        staging = fill(attempt, times, [(kind, 0.2)])
+        if staging is None:
+            continue
+        backdrop, _, shapes = staging.draw()
+        figure, part = next((s, p) for s, p in zip(shapes, staging.players, strict=True) if p.kind == kind)
+        t = int(part.abnormal.argmax())
+        empty = backdrop.canvas([], t)
+        thin, solid = empty.copy(), empty.copy()
+        backdrop.draw(thin, figure, t)
+        backdrop.draw(solid, dataclasses.replace(figure, opacity=1.0), t)
+        drawn, labelled = solid[..., 3] > 0, thin[..., 3] > 0
+        if drawn.sum() > 400:
+            break
+    assert labelled.any() and (labelled <= drawn).all() and labelled.sum() < drawn.sum()
+    assert (thin[~drawn] == empty[~drawn]).all()
+    low, high = np.minimum(empty, solid)[..., :3].astype(int), np.maximum(empty, solid)[..., :3].astype(int)
+    assert ((thin[..., :3] >= low - 1) & (thin[..., :3] <= high + 1)).all()
+    told = np.abs(solid[..., :3].astype(int) - empty[..., :3]).max(axis=-1) > 40
+    share = np.abs(thin[..., :3].astype(float) - empty[..., :3]).max(-1) / np.maximum(high - low, 1).max(-1)
+    assert share[told].max() < 1 - least + 0.02
+    edge = drawn & ~labelled & told
+    assert edge.any() and share[edge].mean() < 0.5 * share[labelled & told].mean()
 
 
 def test_boxes_and_areas_are_those_of_the_masks(clips):

@@ -19,6 +19,9 @@ __all__ = ["CLEAR", "PlaceBackdrop"]
 CLEAR = 0.3
 """What stands less than this nearer than an actor (m) does not hide it."""
 
+_FAINT = 0.4
+"""Where less than this share of what is thin can be seen, it is not labelled."""
+
 
 class PlaceBackdrop:
     """The empty place, lit and in an actor's shadow."""
@@ -57,10 +60,25 @@ class PlaceBackdrop:
         if x0 >= x1 or y0 >= y1:
             return
         hides = cv2.inRange(self.near[y0:y1, x0:x1], -1e9, float(shape.depth[t]) - CLEAR)  # type: ignore[call-overload]
-        if not cv2.countNonZero(hides):
+        assert isinstance(shape, Drawn)
+        solid = shape.opacity == 1.0
+        if solid and not cv2.countNonZero(hides):
             shape.draw(canvas, t)
             return
         view = canvas[y0:y1, x0:x1]
         before = view.copy()
         shape.draw(canvas, t)
+        if not solid:
+            _see_through(view, before, shape.opacity, float(shape.soft[t]))
         cv2.copyTo(before, hides, view)
+
+
+def _see_through(view: np.ndarray, before: np.ndarray, opacity: float, soft: float) -> None:
+    """Mixes what was just drawn into a part of the canvas with what was there, less and less towards its edge."""
+    drawn = (view != before).any(axis=-1).astype(np.float32)
+    wide = 2 * max(1, round(soft / 2)) + 1
+    share = opacity * cv2.blur(cv2.blur(drawn, (wide, wide)), (wide, wide)) * drawn
+    thin = share < opacity * _FAINT
+    mixed = before[..., :3] + (view[..., :3].astype(np.float32) - before[..., :3]) * share[..., None]
+    view[..., :3] = cv2.convertScaleAbs(mixed)
+    view[..., 3][thin] = before[..., 3][thin]

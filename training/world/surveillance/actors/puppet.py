@@ -40,13 +40,16 @@ class Stage:
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """A figure ready to be drawn. shadow: per frame, polygons int32 [n, k, 2] with `SHIFT` bits of fraction."""
+    """A figure ready to be drawn. shadow: per frame, polygons int32 [n, k, 2] with `SHIFT` bits of fraction. opacity: 0..1, what
+    of the place is hidden behind it. soft: [T], over how many pixels of the canvas its edge fades; 0 for solid things."""
 
     depth: np.ndarray
     bounds: np.ndarray
     shadow: np.ndarray
     joints: np.ndarray
     stature: np.ndarray
+    opacity: float
+    soft: np.ndarray
     _points: np.ndarray
     _colors: list[list[list[float]]]
     _order: list[list[int]]
@@ -75,6 +78,11 @@ class Puppet:
         self._faces: list[tuple[np.ndarray, np.ndarray, bool, float, float]] = []
         self._joints = np.zeros((self.count, 0, 3))
         self._tall = 0.0
+        self._opacity, self._soft = 1.0, 0.0
+
+    def thin(self, opacity: float, soft: float) -> None:
+        """Makes it something that one sees through, 0..1, with an edge that fades over so many metres."""
+        self._opacity, self._soft = opacity, soft
 
     def capsule(
         self, start: np.ndarray, stop: np.ndarray, radii: tuple[float, float], color: Color, *, over: float = 0.0,
@@ -175,7 +183,12 @@ class Puppet:
         joints, away = self._project(self._place(self._joints))
         size = np.sqrt(self.stage.camera.focal_x * self.stage.camera.focal_y)
         stature = self._tall * size / away.mean(axis=1) if joints.size else np.zeros(self.count)
-        return Drawn(depth, _whole(bounds), _fixed(shade), joints, stature, _fixed(polygons), paint.tolist(), listed)
+        soft = self._soft * size / np.maximum(depth, _NEAREST)
+        margin = np.ceil(soft)[:, None] * (-1, -1, 1, 1)
+        return Drawn(
+            depth, _whole(bounds + margin), _fixed(shade), joints, stature, self._opacity, soft,
+            _fixed(polygons), paint.tolist(), listed,
+        )  # fmt: skip
 
     def _add_capsules(self, ambient, direct, to_light, shadow_way, points, colors, keys, shown, shadows) -> None:
         ends = np.stack([np.broadcast_to(p, (self.count, 3)) for part in self._capsules for p in part[:2]], axis=1)
