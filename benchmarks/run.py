@@ -24,7 +24,7 @@ examples:
   python benchmarks/run.py --quick                  whether everything works, in about a minute
   python benchmarks/run.py --only vision --threads 1
 """
-PARTS = ("vision", "stream", "language", "dialogue", "peers", "node", "memory", "archive")
+PARTS = ("vision", "stream", "language", "dialogue", "peers", "node", "memory", "archive", "drawing")
 """Modules beside this one, each with `run(options) -> dict`."""
 
 

@@ -59,7 +59,7 @@ def test_every_part_that_is_there_can_be_run():
     pytest.importorskip("rclpy", reason="the node's part needs ROS 2")
     pytest.importorskip("torch", reason="the torch engine is not installed")
     run = bench("run")
-    parts = {"vision", "stream", "language", "peers", "node", "memory"}
+    parts = {"vision", "stream", "language", "peers", "node", "memory", "drawing"}
     assert parts <= set(run.PARTS)
     assert all(callable(bench(name).run) for name in parts)
 

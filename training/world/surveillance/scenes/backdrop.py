@@ -64,19 +64,20 @@ def paint_place(place: Place, camera: Camera) -> Picture:
         _stamp(face, k + 1, camera, eye, rays, ids, depth)
     sun, cover = _sun_map(place), _cover_map(place)
 
-    lit = np.empty((height * width, 3), np.float32)
-    dark = np.empty((height * width, 3), np.float32)
+    # Pixels by face, and of all that has three components each in a row of its own: numpy is slow on short inner axes.
+    lit = np.empty((3, height * width), np.float32)
+    dark = np.empty_like(lit)
     order = np.argsort(ids.ravel(), kind="stable")
     ordered = ids.ravel()[order]
-    sorted_rays, sorted_depth = rays.reshape(-1, 3)[order], depth.ravel()[order]
+    sorted_rays, sorted_depth = np.ascontiguousarray(rays.reshape(-1, 3)[order].T), depth.ravel()[order]
     starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
     pixel = 1 / np.sqrt(camera.focal_x * camera.focal_y)
     for start, stop in zip(starts, np.r_[starts[1:], len(ordered)]):
         ident, where = int(ordered[start]), slice(start, stop)
         if ident == _SKY:
-            lit[where] = dark[where] = _sky(place, sorted_rays[where])
+            lit[:, where] = dark[:, where] = _sky(place, sorted_rays[:, where].T).T
             continue
-        points = eye + sorted_rays[where] * sorted_depth[where, None]
+        points = (eye[:, None] + sorted_rays[:, where] * sorted_depth[where]).T
         footprint = sorted_depth[where] * pixel
         if ident == 0:
             albedo = _ground_albedo(place, points, footprint)
@@ -95,14 +96,12 @@ def paint_place(place: Place, camera: Camera) -> Picture:
         direct, ambient = _light(place.light, points, normal.astype(np.float32), sun, cover)
         if glow:
             ambient = ambient + glow * 2.0
-        lit[where] = albedo * (ambient + direct)
-        dark[where] = albedo * (ambient * 0.92 if any(place.light.sun) else (ambient + direct) * 0.55)
-    fog = 1 - cv2.exp(np.float32(-place.light.fog) * sorted_depth[:, None])
-    fog[ordered == _SKY] = 0.0
-    haze = np.array(place.light.haze, np.float32) / 255
-    for linear in (lit, dark):
-        toned = tone(linear)
-        linear[order] = toned + (haze - toned) * fog
+        albedo = albedo.T
+        lit[:, where] = albedo * (ambient + direct).T
+        dark[:, where] = albedo * (ambient * 0.92 if any(place.light.sun) else (ambient + direct) * 0.55).T
+    fog = 1 - cv2.exp(np.float32(-place.light.fog) * sorted_depth[None])
+    fog[:, ordered == _SKY] = 0.0
+    pictures = [_whole(linear, place.light, fog, order).reshape(height, width, 3) for linear in (lit, dark)]
     row = camera.matrix[2].astype(np.float32)
     reach = (eye[0] * row[0] + eye[1] * row[1] + row[3]) + (rays[..., 0] * row[0] + rays[..., 1] * row[1]) * depth
     near = np.where((ids > 0) & (ids < _SKY), reach, np.inf).astype(np.float32)
@@ -110,12 +109,16 @@ def paint_place(place: Place, camera: Camera) -> Picture:
     labels = _ground_labels(place, (eye[0] + rays[..., 0] * far).ravel(), (eye[1] + rays[..., 1] * far).ravel())
     labels = labels.reshape(height, width)
     labels[ground_depth > 399] = 0
-    shape = (height, width, 3)
-    return Picture(_whole(lit.reshape(shape)), _whole(dark.reshape(shape)), near, labels, sun)
+    return Picture(pictures[0], pictures[1], near, labels, sun)
 
 
-def _whole(picture: np.ndarray) -> np.ndarray:
-    return cv2.convertScaleAbs(picture, alpha=255.0)
+def _whole(linear: np.ndarray, light: Light, fog: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Light [3, n] of pixels that are sorted in this order, seen through fog [1, n], to uint8 [n, 3] in raster order."""
+    toned = tone(linear)
+    toned += (np.array(light.haze, np.float32)[:, None] / 255 - toned) * fog
+    pixels = np.empty((len(order), 3), np.uint8)
+    pixels[order] = cv2.convertScaleAbs(toned, alpha=255.0).T
+    return pixels
 
 
 def _clip_near(points: np.ndarray, camera: Camera) -> np.ndarray:
@@ -224,7 +227,7 @@ def _light(
     else:
         shade = np.float32(0.62) + np.float32(0.38) * np.clip(z / np.float32(0.7), 0, 1)
     facing = 0.78 + 0.22 * normal[2] + 0.06 * normal[0]
-    ambient = np.outer(shade * np.float32(facing), np.array(light.ambient, np.float32))
+    ambient = np.outer(np.array(light.ambient, np.float32), shade * np.float32(facing)).T
     direct = np.zeros_like(ambient)
     if any(light.sun):
         to_sun = np.array([-light.shadow[0], -light.shadow[1], 1.0])
@@ -234,7 +237,7 @@ def _light(
             seen = np.zeros(len(points), np.float32)
             for dx, dy in ((0.0, 0.0), (0.07, 0.03), (-0.04, 0.06), (-0.05, -0.06), (0.05, -0.05)):
                 seen += (_look_up(sun, qx + dx, qy + dy) < z + 0.12) * np.float32(0.2)
-            direct = np.outer(seen * strength, np.array(light.sun, np.float32))
+            direct = np.outer(np.array(light.sun, np.float32), seen * np.float32(strength)).T
     if light.lamps:
         total = np.zeros(len(points), np.float32)
         for lx, ly, lz, power in light.lamps:
@@ -242,7 +245,7 @@ def _light(
             square = wx * wx + wy * wy + wz * wz
             falls = np.clip(wx * normal[0] + wy * normal[1] + wz * normal[2], 0, None) / np.sqrt(square)
             total += np.float32(power) * (np.float32(0.15) + falls) / (square + np.float32(3.0))
-        direct += np.outer(total * shade, np.array((1.0, 0.9, 0.74), np.float32))
+        direct += np.outer(np.array((1.0, 0.9, 0.74), np.float32), total * shade).T
     return direct, ambient
 
 

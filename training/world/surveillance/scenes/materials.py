@@ -238,4 +238,5 @@ def reflectance(material: Material, u: np.ndarray, v: np.ndarray, footprint: np.
         offset = 0.0
     tone = MATERIALS[material.name](u + offset, v + (0.0 if offset == 0.0 else offset), footprint, material)
     base = (np.array(material.color, np.float32) / 255) ** 2.2
-    return np.clip((tone if tone.ndim == 2 else tone[:, None]) * base, 0.002, 0.95).astype(np.float32)
+    colored = tone * base if tone.ndim == 2 else np.outer(base, tone).T
+    return np.clip(colored, 0.002, 0.95).astype(np.float32)
