@@ -33,7 +33,9 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     """Frames per second and ratios by clip length, with a place for every clip and for eight."""
     cv2.setNumThreads(1)
     shapes = list(itertools.product(LENGTHS[:1] if options.quick else LENGTHS, (1, SHARED)))
-    calls = {f"{length} frames, {clips} in a place": _drawing(length, clips) for length, clips in shapes}
+    calls: dict[str, Callable[[], object]] = {
+        f"{length} frames, {clips} in a place": _drawing(length, clips) for length, clips in shapes
+    }
     frames = make_clip(FIRST_SEED, size=SIZE, length=8, rate_hz=RATE_HZ, world="surveillance").frames
     encoded = [cv2.imencode(".jpg", frame[..., ::-1])[1] for frame in frames]
     calls["decoding JPEGs"] = lambda: [cv2.imdecode(data, cv2.IMREAD_COLOR) for data in encoded]

@@ -5,6 +5,7 @@ import importlib
 import json
 from pathlib import Path
 from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ torch = pytest.importorskip("torch", reason="training needs torch")
 pytest.importorskip("transformers", reason="training needs transformers")
 
 from tvau_runtime.model import checkpoint
-from tvau_training.batches import MASK_SCALE
+from tvau_training.batches import MASK_SCALE, Batch
 from tvau_training.guidance import UNSEEN_PHRASE, UNSEEN_SENTENCE, naming
 from tvau_training.stages import AlignmentStage, GuidanceStage
 from tvau_training.world import make_clip
@@ -122,14 +123,14 @@ def test_alignment_learns_which_texts_are_true_of_a_patch(tiny):
         shown = deeds[torch.randint(len(deeds), (2, 2, rows, columns))]
         seen = tuple(looks[shown.flatten(0, 1).flatten(1)] for _ in model.backbone.taps)
         cells = shown.repeat_interleave(MASK_SCALE, 2).repeat_interleave(MASK_SCALE, 3).short()
-        return stage.losses(seen, SimpleNamespace(deeds=cells))
+        return stage.losses(seen, cast("Batch", SimpleNamespace(deeds=cells)))
 
     optimizer = torch.optim.AdamW([p for p in stage.parameters() if p.requires_grad], lr=2e-3)
     first = {name: float(term.detach()) for name, term in step().items()}
     for _ in range(60):
         optimizer.zero_grad()
         terms = step()
-        sum(terms.values()).backward()
+        torch.stack(list(terms.values())).sum().backward()
         optimizer.step()
     assert all(float(terms[name].detach()) < 0.5 * first[name] for name in ("divided", "named")), (first, terms)
 

@@ -67,25 +67,26 @@ def test_masks_are_what_a_slow_renderer_sees():
     assert canvas.shape[:2] == (size[0] * SCALE, size[1] * SCALE)
 
 
+def _thin_and_solid(staging):
+    """The empty place, and the place with the first abnormal figure alone, as it is and with every stroke solid."""
+    backdrop, _, shapes = staging.draw()
+    figure, part = next((s, p) for s, p in zip(shapes, staging.players, strict=True) if p.abnormal.any())
+    t = int(part.abnormal.argmax())
+    empty = backdrop.canvas([], t)
+    thin, solid = empty.copy(), empty.copy()
+    backdrop.draw(thin, figure, t)
+    backdrop.draw(solid, dataclasses.replace(figure, opacity=1.0), t)
+    return empty, thin, solid
+
+
 @pytest.mark.parametrize(("kind", "least"), [("smoke", 0.05), ("fire", 0.0)])
 def test_smoke_is_seen_through_and_fades_at_its_edge(kind, least):
     """Against the same figure with every stroke solid: a mixture with what is behind, and labelled only where it shows."""
     times, size = np.arange(2) / 4.0, (90, 160)
     fill = version("surveillance").open_place(4, 4, "train", size, None, [kind])
-    for attempt in range(20):  # until it is well in view
-        staging = fill(attempt, times, [(kind, 0.2)])
-        if staging is None:
-            continue
-        backdrop, _, shapes = staging.draw()
-        figure, part = next((s, p) for s, p in zip(shapes, staging.players, strict=True) if p.kind == kind)
-        t = int(part.abnormal.argmax())
-        empty = backdrop.canvas([], t)
-        thin, solid = empty.copy(), empty.copy()
-        backdrop.draw(thin, figure, t)
-        backdrop.draw(solid, dataclasses.replace(figure, opacity=1.0), t)
-        drawn, labelled = solid[..., 3] > 0, thin[..., 3] > 0
-        if drawn.sum() > 400:
-            break
+    staged = (fill(attempt, times, [(kind, 0.2)]) for attempt in range(20))
+    empty, thin, solid = next(s for s in map(_thin_and_solid, filter(None, staged)) if (s[2][..., 3] > 0).sum() > 400)
+    drawn, labelled = solid[..., 3] > 0, thin[..., 3] > 0
     assert labelled.any() and (labelled <= drawn).all() and labelled.sum() < drawn.sum()
     assert (thin[~drawn] == empty[~drawn]).all()
     low, high = np.minimum(empty, solid)[..., :3].astype(int), np.maximum(empty, solid)[..., :3].astype(int)

@@ -35,7 +35,8 @@ from tvau_training.world.dialogue import place_of
 
 @pytest.fixture(scope="module")
 def recipe_file(tmp_path_factory):
-    stages = {**MINI["stages"], "alignment": CACHED, "guidance": CACHED}
+    backbone = {**MINI["stages"]["backbone"], "optimizer": "muon"}
+    stages = {**MINI["stages"], "backbone": backbone, "alignment": CACHED, "guidance": CACHED}
     return write_recipe(tmp_path_factory.mktemp("recipe") / "mini.yaml", stages=stages)
 
 

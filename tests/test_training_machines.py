@@ -112,7 +112,7 @@ def test_pieces_of_a_step_are_averaged(recipe_file, tmp_path):
         loss = torch.stack(list(stage.losses(seen, batch).values())).sum()
         means = [m + g / 2 for m, g in zip(means, torch.autograd.grad(loss, free), strict=True)]
     norm = torch.stack([m.norm() for m in means]).norm()
-    training_run._step(stage, pieces, torch.optim.SGD(free, lr=0.0), free, 0.0)
+    training_run._step(stage, pieces, [torch.optim.SGD(free, lr=0.0)], free, 0.0)
     for parameter, mean in zip(free, means, strict=True):
         torch.testing.assert_close(parameter.grad, mean / max(1.0, float(norm)), rtol=1e-4, atol=1e-6)
 

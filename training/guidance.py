@@ -108,8 +108,8 @@ class Naming:
         picked = rng.permutation(np.argsort(order)[: normal + abnormal])
         hot = np.full(len(self.narrow) + 1, np.nan, np.float32)
         hot[0], hot[1 + picked[:normal]], hot[1 + picked[normal:]] = 0.0, 0.0, 1.0
-        lists = (_words(rng, [self.narrow[i] for i in part]) for part in np.split(picked, [normal]))
-        return Prompts(*lists, *_templates(rng)), hot
+        first, second = (_words(rng, [self.narrow[i] for i in part]) for part in np.split(picked, [normal]))
+        return Prompts(first, second, *_templates(rng)), hot
 
     def texts(self, rng: np.random.Generator, thing: Thing) -> list[str]:
         """A thing in one of its phrasings, on all levels."""

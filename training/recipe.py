@@ -18,6 +18,7 @@ from .world.versions import version
 
 __all__ = ["RECIPES", "Recipe", "StageSettings", "Stages", "Words", "read_recipe"]
 
+OPTIMIZERS = ("adamw", "muon")
 RECIPES = Path(__file__).resolve().parent / "recipes"
 
 
@@ -30,6 +31,7 @@ class StageSettings:
     cache: so many batches are drawn once, seen by the frozen part of the model once, and gone through again and again; 0
     draws fresh ones for every step.
     frames: of a clip; 0 for as many as the model takes. Fewer frames leave time for more clips.
+    optimizer: adamw, or muon for the matrices of transformer blocks and adamw for the rest, both at the same learning rate.
     """
 
     steps: int
@@ -40,8 +42,11 @@ class StageSettings:
     cache: int = 0
     accumulate: int = 1
     frames: int = 0
+    optimizer: str = "adamw"
 
     def __post_init__(self) -> None:
+        if self.optimizer not in OPTIMIZERS:
+            raise ConfigError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {self.optimizer!r}")
         if (
             min(self.steps, self.batch, self.accumulate) < 1
             or self.cache < 0

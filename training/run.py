@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import math
+import re
 import shutil
 import sys
 import time
@@ -154,14 +155,10 @@ class Run:
             self.model.backbone.tower.compile(dynamic=False)
         runner = machines.wrap(stage, stage.units, apart=[self.model.backbone.tower])
         free = [p for p in stage.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(
-            free,
-            lr=settings.learning_rate,
-            weight_decay=settings.weight_decay,
-            betas=(0.9, 0.98),
-        )
+        optimizers = _optimizers(stage, settings, alone=not machines.sharded)
         if resumes:
-            fill_optimizer(optimizer, self.state["optimizer"])
+            for optimizer, kept in zip(optimizers, self.state["optimizer"], strict=True):
+                fill_optimizer(optimizer, kept)
         begun = saved = time.monotonic()
         values: dict[str, Tensor] = {}
 
@@ -169,7 +166,9 @@ class Run:
             nonlocal values
             values = trained_values(stage)
             self.state["seconds"][name] = spent + time.monotonic() - begun
-            self.state.update(stage=name, step=step, stage_model=values, optimizer=optimizer_state(optimizer))
+            self.state.update(
+                stage=name, step=step, stage_model=values, optimizer=[optimizer_state(each) for each in optimizers]
+            )
             self._write()
 
         with Stop(say=machines.main) as stop, self._journal(name, step) as journal:
@@ -181,7 +180,7 @@ class Run:
             try:
                 for pieces in bar:
                     rate = learning_rate(settings, step)
-                    terms = _step(runner, pieces, optimizer, free, rate)
+                    terms = _step(runner, pieces, optimizers, free, rate)
                     step += 1
                     bar.set_postfix({k: f"{v:.3f}" for k, v in terms.items()}, refresh=False)
                     if step % 10 == 0 or step == settings.steps:
@@ -337,16 +336,36 @@ def learning_rate(settings: StageSettings, step: int) -> float:
     return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, settings.steps - rise)))
 
 
+def _optimizers(stage: Stage, settings: StageSettings, *, alone: bool) -> list[torch.optim.Optimizer]:
+    """Of all free parameters. alone: no other process holds a part of them. Raises `ConfigError`."""
+    free = {name: p for name, p in stage.named_parameters() if p.requires_grad}
+    blocks: dict[str, nn.Parameter] = {}
+    if settings.optimizer == "muon":
+        if not alone:
+            raise ConfigError("optimizer: muon needs whole matrices, and this run holds them in pieces; take adamw")
+        blocks = {name: p for name, p in free.items() if p.ndim == 2 and re.search(r"\.(blocks|layers)\.\d+\.", name)}
+    rate, decay = settings.learning_rate, settings.weight_decay
+    made: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(
+            [p for name, p in free.items() if name not in blocks], lr=rate, weight_decay=decay, betas=(0.9, 0.98)
+        )
+    ]
+    if blocks:
+        made.append(torch.optim.Muon(blocks.values(), lr=rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw"))
+    return made
+
+
 def _step(
     runner: nn.Module,
     pieces: Sequence[Piece],
-    optimizer: torch.optim.Optimizer,
+    optimizers: Sequence[torch.optim.Optimizer],
     free: list,
     rate: float,
 ) -> dict[str, float]:
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    optimizer.zero_grad(set_to_none=True)
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.zero_grad(set_to_none=True)
     sums: dict[str, float] = {}
     for number, (seen, batch) in enumerate(pieces, start=1):
         with contextlib.nullcontext() if number == len(pieces) else unsynchronised(runner):
@@ -358,5 +377,6 @@ def _step(
         for name, value in terms.items():
             sums[name] = sums.get(name, 0.0) + float(value.detach()) / len(pieces)
     torch.nn.utils.clip_grad_norm_(free, 1.0)
-    optimizer.step()
+    for optimizer in optimizers:
+        optimizer.step()
     return sums
