@@ -44,7 +44,8 @@ from .machines import pooled, total
 from .world import PLACES
 
 __all__ = [
-    "STAGES", "AhdStage", "BackboneStage", "GuidanceStage", "LanguageStage", "OneShotStage", "RaeStage", "Stage", "most_done",
+    "STAGES", "AhdStage", "AlignmentStage", "BackboneStage", "GuidanceStage", "LanguageStage", "OneShotStage",
+    "PromptedStage", "RaeStage", "Stage", "most_done",
 ]  # fmt: skip
 
 _HEADS = (len(KINDS) + 1, 3, 2, 4, POSE)
