@@ -335,6 +335,13 @@ def test_a_box_off_its_way_is_left_out():
     assert found.timelines[0].box_at(7 / 4) == pytest.approx(seen(7, 62, 120).box)
 
 
+def test_a_timeline_whose_boxes_all_lie_apart_is_dropped():
+    jumping = [seen(t, 20 + 200 * (t % 2), 120) for t in range(4)]
+    found = verify([summarize(1, jumping), summarize(2, walk(20, 6, y=60))])
+    assert len(found.timelines) == 1
+    assert count(found.findings) == {"box off its way, dropped": 4}
+
+
 def test_who_is_anybodys_guess_or_hardly_seen_is_dropped():
     looks = ["red", "green hat", "blue coat", "white shirt", "black bag", "yellow vest"]
     guess = [seen(t, 20 + 6 * t, 120, looks[t % 6]) for t in range(16)]

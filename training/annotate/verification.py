@@ -98,7 +98,7 @@ def verify(timelines: Sequence[Timeline], linking: Linking | None = None) -> Ver
     """Checks every timeline of a clip, in both directions."""
     linking = linking or Linking()
     findings: list[Finding] = []
-    whole = [_without_strays(each, findings) for each in timelines]
+    whole = [rest for each in timelines if (rest := _without_strays(each, findings)) is not None]
     whole = _rejoined(whole, linking, findings)
     kept = []
     for timeline in whole:
@@ -121,8 +121,8 @@ def _drop(timeline: Timeline, reason: str, text: str, findings: list[Finding]) -
 # appearance -> motion
 
 
-def _without_strays(timeline: Timeline, findings: list[Finding]) -> Timeline:
-    """Without the boxes that neither the ones before nor the ones after lead to."""
+def _without_strays(timeline: Timeline, findings: list[Finding]) -> Timeline | None:
+    """Without the boxes that neither the ones before nor the ones after lead to; None where no box fits any other."""
     seen = timeline.observations
     times = np.array([each.time_s for each in seen])
     middles = np.array([center(each.box) for each in seen])
@@ -138,7 +138,10 @@ def _without_strays(timeline: Timeline, findings: list[Finding]) -> Timeline:
             stray.add(i)
             text = f"{min(off) / timeline.size:.1f} times its size beside its way"
             findings.append(Finding("box off its way", False, timeline.id, here.time_s, text))
-    return summarize(timeline.id, [each for i, each in enumerate(seen) if i not in stray]) if stray else timeline
+    if not stray:
+        return timeline
+    kept = [each for i, each in enumerate(seen) if i not in stray]
+    return summarize(timeline.id, kept) if kept else None
 
 
 def _led(times: np.ndarray, middles: np.ndarray, time: float) -> np.ndarray:
