@@ -13,7 +13,7 @@ from tvau_runtime.errors import FrameError
 from tvau_runtime.video import VideoReader
 from tvau_runtime.window import FrameSampler
 from tvau_training.batches import pack_clip
-from tvau_training.world import FRAME_SIZES, make_clip
+from tvau_training.world import FRAME_SIZES, make_some_clip
 
 __all__ = ["CALIBRATION", "CHECK", "labelled_clips", "video_windows"]
 
@@ -32,7 +32,7 @@ def labelled_clips(spec: ModelSpec, count: int, seed: int, world: str) -> Iterat
     """
     height, width = FRAME_SIZES[world]
     for number in range(count):
-        clip = make_clip(
+        clip = make_some_clip(
             seed + number,
             size=(max(32, spec.image_size[0]), max(32, spec.image_size[1])),  # the smallest that the world draws
             length=spec.clip_length,

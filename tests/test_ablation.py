@@ -104,8 +104,10 @@ def test_on_a_data_set_each_checkpoint_has_a_folder_of_its_own(ablated, copies, 
 
 def test_clips_of_the_models_own_world_are_taken(ablated, monkeypatch, tmp_path):
     asked = []
-    make_clip = drawn.make_clip
-    monkeypatch.setattr(drawn, "make_clip", lambda seed, **given: asked.append(given) or make_clip(seed, **given))
+    make_some_clip = drawn.make_some_clip
+    monkeypatch.setattr(
+        drawn, "make_some_clip", lambda seed, **given: asked.append(given) or make_some_clip(seed, **given)
+    )
     path = tmp_path / "figures.json"
     flags = ["--clips", "4", "--split", "seen", "--unchecked", "--json", str(path)]
     assert evaluate.main(["--model", str(ablated["rae"]), *flags]) == 0

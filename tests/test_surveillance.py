@@ -10,6 +10,7 @@ from tvau_runtime.errors import ConfigError
 
 world = pytest.importorskip("tvau_training.world", reason="tvau_training is not installed: pip install -e .")
 
+from tvau_training.world import render
 from tvau_training.world.staging import SCALE
 from tvau_training.world.surveillance.drawing import CLEAR, PlaceBackdrop
 from tvau_training.world.surveillance.kinds import KINDS
@@ -239,3 +240,20 @@ def test_a_thrown_thing_that_is_in_the_air_for_less_than_half_of_the_time_does_n
     )
     seen = {actor.action: actor.abnormal_frames.mean() for actor in clip.actors if actor.anomalous}
     assert seen["throwing something"] >= 0.5 > seen["flying through the air"] > 0
+
+
+def test_where_a_clip_cannot_be_arranged_another_one_takes_its_place(monkeypatch):
+    real = render.make_clip
+
+    def fussy(seed, **asked):
+        if seed in (5, 6):
+            raise ConfigError("no clip could be arranged")
+        return real(seed, **asked)
+
+    monkeypatch.setattr(render, "make_clip", fussy)
+    clip = world.make_some_clip(5, place=0, anomaly=True, **SMALL)
+    assert clip.seed == 150_005 and clip.anomalous
+    assert (clip.frames == real(150_005, anomaly=True, **SMALL).frames).all(), "in a place of its own"
+    assert (world.make_some_clip(7, place=0, **SMALL).frames == real(7, place=0, **SMALL).frames).all()
+    with pytest.raises(ConfigError, match="at least 32"):
+        world.make_some_clip(7, size=(8, 8))

@@ -5,8 +5,6 @@ Item k of a stage is drawn from seed k, so that a run that stops and resumes see
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import itertools
 import signal
 from collections.abc import Iterator, Sequence
@@ -37,7 +35,7 @@ from .world import (
     anomaly_dialogue,
     ground_words,
     imagined_dialogue,
-    make_clip,
+    make_some_clip,
     normal_dialogue,
 )
 
@@ -57,8 +55,6 @@ MAX_WORDS = 12
 PLACES_AT_ONCE = 16
 """Clips in a row show so many places in turn."""
 POSE = 2 + 2 * 2 * (len(BODY) - 1)
-SPARE = 150_000
-"""So far behind an item lies the first clip that is tried where its own cannot be drawn, and so far behind that the next."""
 LATER_TOKEN = 0.3
 """What each token of an answer but the first counts in the loss."""
 _DENSE = 9
@@ -146,21 +142,16 @@ class ClipData(Dataset):
 
     def _clip(self, index: int) -> Clip:
         recipe = self.recipe
-        draw = functools.partial(
-            make_clip,
+        return make_some_clip(
+            self.first + index,
             size=recipe.render_size,
             length=self.frames,
             rate_hz=recipe.process_rate_hz,
             kinds=self.kinds,
             split=self.split,
             world=recipe.world,
+            place=self.first + _place(index, recipe.clips_per_place),
         )
-        place = self.first + _place(index, recipe.clips_per_place)
-        # Now and then there is no room for an anomaly: no reason to end a night's training.
-        for spare in range(5):
-            with contextlib.suppress(ConfigError):
-                return draw(self.first + index + spare * SPARE, place=None if spare else place)
-        return draw(self.first + index)  # which says what is wrong
 
     def _targets(self, clip: Clip) -> tuple[np.ndarray, ...]:
         (rows, columns), steps = self.spec.grid, len(clip.frames) // 2

@@ -26,7 +26,7 @@ from tvau_runtime.stream import Geometry
 from tvau_runtime.types import Answer, Frame
 
 from .language import ASKED, Heard, kind_of, language_figures
-from .world import FRAME_SIZES, Clip, make_clip, place_of, trained_on
+from .world import FRAME_SIZES, Clip, make_some_clip, place_of, trained_on
 from .world.dialogue import NOTHING
 
 __all__ = ["Evidence", "drawn_clips", "measure", "world_of"]
@@ -71,7 +71,7 @@ def drawn_clips(shape: Geometry | ModelSpec, count: int, split: str, seed: int, 
     """What a model is measured on, with a progress bar: clips of one window of this shape from seed `seed` on, every other one
     with an anomaly, at the size that the world is usually drawn at."""
     for number in tqdm(range(count), desc=split, unit="clip", dynamic_ncols=True):
-        yield make_clip(
+        yield make_some_clip(
             seed + number,
             size=FRAME_SIZES[world],
             length=shape.clip_length,

@@ -23,7 +23,7 @@ from tvau_runtime.errors import ConfigError, TvauError
 from tvau_training.data import Clip, open_data
 from tvau_training.data.writers import LAYOUTS, Layout, staged, stretches
 from tvau_training.pictures import grid
-from tvau_training.world import FRAME_SIZES, SPLITS, WORLDS, make_clip
+from tvau_training.world import FRAME_SIZES, SPLITS, WORLDS, make_some_clip
 
 EXAMPLES = """\
 examples:
@@ -89,7 +89,7 @@ def _write_clip(out: Path, layout: Layout, number: int, seed: int, **drawn: Any)
     """drawn: what else `make_clip` is told."""
     split = file_split(drawn["split"])
     anomaly = number % 2 == 0 and not (split == "train" and layout.normal_training)
-    clip = make_clip(seed + number, rate_hz=layout.rate_hz, anomaly=anomaly, **drawn)
+    clip = make_some_clip(seed + number, rate_hz=layout.rate_hz, anomaly=anomaly, **drawn)
     clip = dataclasses.replace(clip, split=split)
     name = layout.name(number, split, clip.anomalous)
     layout.write(out, name, number, clip)
@@ -97,7 +97,7 @@ def _write_clip(out: Path, layout: Layout, number: int, seed: int, **drawn: Any)
         "clip": name,
         "split": split,
         "number": number,
-        "seed": seed + number,
+        "seed": clip.seed,
         "frames": len(clip.frames),
         "fps": layout.rate_hz,
         "anomalous": clip.anomalous,

@@ -16,7 +16,7 @@ from .dialogue import (
     normal_dialogue,
     place_of,
 )
-from .render import make_clip
+from .render import make_clip, make_some_clip
 from .types import BODY, SPLITS, Actor, Clip, Spell, Turn
 from .versions import FRAME_SIZES, WORLDS, anomalies, every_kind, kinds, normalities, trained_on
 
@@ -39,6 +39,7 @@ __all__ = [
     "imagined_dialogue",
     "kinds",
     "make_clip",
+    "make_some_clip",
     "normal_dialogue",
     "normalities",
     "place_of",

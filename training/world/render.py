@@ -6,9 +6,11 @@ version of the world.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -20,9 +22,11 @@ from .staging import SCALE, Player, Shape, Staging
 from .types import SPLITS, Actor, Clip
 from .versions import version
 
-__all__ = ["make_clip"]
+__all__ = ["make_clip", "make_some_clip"]
 
 _MOST_ACTORS = 255
+_SPARES, _SPARE = 5, 150_000
+"""So many other seeds are tried where a clip cannot be arranged, each so far behind the last one."""
 _TURN_RAD = math.radians(50)
 """A change of way by more than this within a second is a turning point."""
 
@@ -98,6 +102,15 @@ def make_clip(
         f"no clip of {length} frames at {rate_hz:g} Hz with the anomalies {anomalies or anomaly} could be arranged; "
         "give the anomalies more time or another seed"
     )
+
+
+def make_some_clip(seed: int, **asked: Any) -> Clip:
+    """`make_clip`, but where now and then there is no room for what is asked for, that of another seed, in a place of its own: no
+    reason to end a long run. Raises `ConfigError` where there is never room."""
+    for spare in range(_SPARES):
+        with contextlib.suppress(ConfigError):
+            return make_clip(seed + spare * _SPARE, **({**asked, "place": None} if spare else asked))
+    return make_clip(seed, **asked)  # which says what is wrong
 
 
 def _check(seed: int, size: tuple[int, int], length: int, rate_hz: float, split: str, aspect: object) -> None:

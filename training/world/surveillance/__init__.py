@@ -35,7 +35,7 @@ _LEAST_AREA = 0.0008
 """An anomaly must show at least this part of the image at its best."""
 _KEPT = 64
 """Painted places wait for further clips."""
-_ROUNDS = 6
+_ROUNDS = 40
 """So often a place of every family is looked at for one that shows what is wanted."""
 _TRIES = 8
 """So often players are tried out in a place before another one is opened."""
