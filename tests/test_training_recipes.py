@@ -56,6 +56,7 @@ def test_the_recipe_for_qwen_2_5_vl_7b_fits_it(monkeypatch, tokenizer_file):
     model, manifest = Start(recipe).build(tokenizer_file, torch.bfloat16)
     assert asked == {"source": "Qwen/Qwen2.5-VL-7B-Instruct", "dtype": torch.bfloat16}
     assert manifest.backbone == "Qwen/Qwen2.5-VL-7B-Instruct", "its 16 GB are not copied"
+    assert Start(recipe).possible == Start(recipe).stages == ("ahd", "rae"), "and not trained"
     assert manifest.taps == (1, 8, 16, 32)
     tokenizer = TextTokenizer(tokenizer_file)
 

@@ -76,7 +76,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     what.add_argument(
         "--start",
         metavar="MODEL",
-        help="go on from a T-VAU checkpoint, by directory or embedded name: its backbone, AHD and RAE are taken",
+        help="go on from a T-VAU checkpoint, by directory or embedded name: its backbone, AHD and RAE are taken; "
+        "--stage may then also name backbone and language, which are trained on",
     )
     what.add_argument("--seed", type=int, help="another seed than the recipe's")
     what.add_argument(

@@ -316,7 +316,7 @@ class Run:
         directory = self.out / "checkpoint"
         if self.machines.main:
             if "rae" not in self.state["done"]:
-                self.start.copy_adapter(directory)
+                self.start.copy_adapter(directory, fits="language" not in self.state["done"])
             manifest = dataclasses.replace(self.manifest, training=facts)
             stored = torch.bfloat16 if self.model.backbone.model.dtype == torch.bfloat16 else torch.float16
             checkpoint.save(self.model, manifest, self.tokenizer_file, directory, dtype=stored)

@@ -43,12 +43,16 @@ class Start:
     @property
     def stages(self) -> tuple[str, ...]:
         """Those that make a whole checkpoint of it."""
-        new = self.fresh and isinstance(self.recipe.backbone, BackboneSize)
-        stages = self.recipe.stages
-        last = ("guidance",) if stages.guidance else ()
-        if not new:
-            return "ahd", "rae", *last
-        return "backbone", "language", *(("alignment",) if stages.alignment else ()), "ahd", "rae", *last
+        whole = self.possible
+        return whole if self.fresh else whole[whole.index("ahd") :]
+
+    @property
+    def possible(self) -> tuple[str, ...]:
+        """Those that can be asked for: a backbone that is of the recipe's own making may also be trained on."""
+        stages, first = self.recipe.stages, ()
+        if isinstance(self.recipe.backbone, BackboneSize):
+            first = ("backbone", "language", *(("alignment",) if stages.alignment else ()))
+        return *first, "ahd", "rae", *(("guidance",) if stages.guidance else ())
 
     def write_tokenizer(self, target: Path) -> None:
         """Puts the tokenizer of the backbone into a file. Raises `ModelError` where there is none."""
@@ -77,7 +81,9 @@ class Start:
                         f"the recipe says {getattr(recipe, name)}"
                     )
             inside = self.checkpoint / manifest.backbone
-            backbone = checkpoint.load_backbone(inside if inside.is_dir() else manifest.backbone, dtype)
+            own = isinstance(recipe.backbone, BackboneSize)  # it may be trained on, which bfloat16 is too coarse for
+            found = inside if inside.is_dir() else manifest.backbone
+            backbone = checkpoint.load_backbone(found, torch.float32 if own else dtype)
             model, manifest, _ = checkpoint.complete(backbone, manifest, self.checkpoint)
             prompts = _prompts(recipe) or manifest.prompts
             return model, dataclasses.replace(manifest, name=recipe.name, prompts=prompts, training={}, files={})
@@ -99,10 +105,10 @@ class Start:
         )
         return checkpoint.build(manifest, backbone), manifest
 
-    def copy_adapter(self, target: Path) -> None:
-        """The adapter of a checkpoint that keeps its language model: that of the one it was made from, if any."""
+    def copy_adapter(self, target: Path, *, fits: bool) -> None:
+        """That of the checkpoint that it was made from, if any. fits: whether the language model is still the same; else none."""
         shutil.rmtree(target / checkpoint.LORA_DIRECTORY, ignore_errors=True)
-        if self.checkpoint is not None and (self.checkpoint / checkpoint.LORA_DIRECTORY).is_dir():
+        if fits and self.checkpoint is not None and (self.checkpoint / checkpoint.LORA_DIRECTORY).is_dir():
             shutil.copytree(self.checkpoint / checkpoint.LORA_DIRECTORY, target / checkpoint.LORA_DIRECTORY)
 
 

@@ -56,15 +56,15 @@ def _stages(options: argparse.Namespace, start: Start, footage: Footage | None) 
     if options.without and options.stage != ["rae"]:
         raise ConfigError("--without is of the stage rae alone: add --stage rae")
     wanted = options.stage or [name for name in start.stages if not (footage and name == "guidance")]
-    if odd := [name for name in wanted if name not in start.stages]:
+    if odd := [name for name in wanted if name not in start.possible]:
         raise ConfigError(
-            f"--stage {' '.join(odd)}: the backbone is not trained here; there are {', '.join(start.stages)}"
+            f"--stage {' '.join(odd)}: the backbone is not trained here; there are {', '.join(start.possible)}"
         )
     if footage and (odd := {"backbone", "language", "alignment", "guidance"} & set(wanted)):
         raise ConfigError(
             f"the stages {' and '.join(sorted(odd))} need the synthetic world: train them there, and go on with --start"
         )
-    return [name for name in start.stages if name in wanted]
+    return [name for name in start.possible if name in wanted]
 
 
 def main(arguments: list[str] | None = None) -> int:
