@@ -175,7 +175,7 @@ def calibrated(backend, monkeypatch, *, score, yes):
 @pytest.mark.parametrize("handling", ["ignore", "flag", "regenerate"])
 def test_a_verdict_against_the_heat_maps(backend, engine, monkeypatch, own, other, handling):
     sign = 1 if own == "yes" else -1
-    calibrated(backend, monkeypatch, score=-4.0 * sign, yes=4.0 * sign)
+    calibrated(backend, monkeypatch, score=-5.0 * sign, yes=4.0 * sign)
     engine.config = DialogueConfig(max_new_tokens=8, contradictions=handling)
     answer = engine.ask(chat.QUESTION_ANOMALY)
     shown = answer.evidence
@@ -190,7 +190,12 @@ def test_a_verdict_against_the_heat_maps(backend, engine, monkeypatch, own, othe
 
 
 def test_a_verdict_that_nothing_contradicts_stands(backend, engine, monkeypatch):
-    for score, yes, words in ((0.0, 4.0, "yes"), (0.0, -4.0, "no"), (4.0, 4.0, "yes"), (-4.0, -4.0, "no")):
+    agreed = (0.0, 4.0, "yes"), (0.0, -4.0, "no"), (4.0, 4.0, "yes"), (-4.0, -4.0, "no")
+    for score, yes, words in (
+        *agreed,
+        (-4.0, 5.0, "yes"),
+        (4.0, -5.0, "no"),
+    ):  # the last two: it is surer than they are
         calibrated(backend, monkeypatch, score=score, yes=yes)
         answer = engine.ask(chat.QUESTION_ANOMALY)
         assert answer.text.lower().startswith(words)

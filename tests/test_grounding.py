@@ -32,7 +32,7 @@ WALK = window((7, 0, 1), (4, 5, 2), (0, 9, 1.5), (0, 9, -3))
 
 def test_the_evidence_of_a_window():
     shown = evidence_of(WALK, 1.0, AS_IT_IS)
-    assert (shown.score, shown.probability) == (WALK.score, pytest.approx(WALK.score))
+    assert (shown.score, shown.probability) == (WALK.score, pytest.approx(1 / (1 + np.exp(-0.375))))
     assert (shown.anomaly, shown.yes_probability) == (True, pytest.approx(0.7311, abs=1e-4))
     assert (shown.box, shown.place) == ((50.0, 40.0, 60.0, 50.0), "center")
     assert shown.places == ("bottom left", "center", "top right")
@@ -53,8 +53,8 @@ def test_of_an_event_the_track_tells_where_and_when():
 
 def test_calibration_changes_probabilities_and_nothing_else():
     plain = evidence_of(WALK, 2.0, AS_IT_IS)
-    fitted = evidence_of(WALK, 2.0, Calibration(score=Scale(4.0, -1.0), yes=Scale(2.0, -1.5)))
-    assert score_logit(WALK) == pytest.approx(2.0)
+    fitted = evidence_of(WALK, 2.0, Calibration(score=Scale(0.75, -1.0), yes=Scale(2.0, -1.5)))
+    assert score_logit(WALK) == pytest.approx((1 + 2 + 1.5 - 3) / 4), "the mean of the peaks"
     assert fitted.probability == pytest.approx(1 / (1 + np.exp(0.5)))
     assert (fitted.yes_probability, fitted.anomaly) == (pytest.approx(1 / (1 + np.exp(0.5))), False)
     same = {"probability": 0.0, "yes_probability": 0.0, "anomaly": False}

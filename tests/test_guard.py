@@ -54,10 +54,25 @@ def test_yes_and_no_against_how_likely_an_anomaly_is(question, text, evidence, e
     assert found(question, text, evidence) == expected
 
 
-def test_the_threshold_is_met_from_both_sides():
-    assert [is_contradicted(said, p) for said, p in ((True, 1 - SURE), (False, SURE))] == [True, True]
-    assert not any(is_contradicted(said, p) for said in (True, False) for p in (1 - SURE + 1e-6, 0.5, SURE - 1e-6))
-    assert not is_contradicted(True, 1.0) and not is_contradicted(False, 0.0)
+@pytest.mark.parametrize(
+    ("likely", "yes", "wrong"),
+    [
+        (SURE, 0.5, (False, True)),
+        (SURE - 1e-6, 0.5, (False, False)),
+        (1 - SURE, 0.5, (True, False)),
+        (1 - SURE + 1e-6, 0.5, (False, False)),
+        (0.9, 0.2, (False, True)),
+        (0.9, 0.05, (False, False)),
+        (0.1, 0.8, (True, False)),
+        (0.1, 0.95, (False, False)),
+        (1.0, 1.0, (False, True)),
+        (0.0, 0.0, (True, False)),
+    ],
+)
+def test_heat_maps_must_be_sure_and_surer_than_the_language_model(likely, yes, wrong):
+    """likely: p(anomaly) of the heat maps; yes: the language model's p(yes); wrong: whether they contradict a yes, and a no."""
+    evidence = dataclasses.replace(SHOWN, probability=likely, yes_probability=yes)
+    assert (is_contradicted(True, evidence), is_contradicted(False, evidence)) == wrong
 
 
 @pytest.mark.parametrize(

@@ -330,7 +330,7 @@ class DialogueEngine:
 
     def _checked(self, evidence: Evidence, contradictions: tuple[Contradiction, ...]) -> Evidence:
         """The evidence of one answer. Its verdict is the one that answers are held to."""
-        wrong = self.config.contradictions == "regenerate" and is_contradicted(evidence.anomaly, evidence.probability)
+        wrong = self.config.contradictions == "regenerate" and is_contradicted(evidence.anomaly, evidence)
         return dataclasses.replace(evidence, anomaly=evidence.anomaly != wrong, contradictions=contradictions)
 
     def _say(self, context: Context, logits: np.ndarray, opening: Sequence[int] = ()) -> list[int]:

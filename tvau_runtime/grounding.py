@@ -56,8 +56,10 @@ def evidence_of(
 
 
 def score_logit(window: Window) -> float:
-    """The logit of a window's score (eq. 7), from H_c: of a score near 1, there is more to it than a float32 tells."""
-    return max(float((step.class_maps[1] - step.class_maps[0]).max()) for step in window.steps)
+    """What p(anomaly) of a window is fitted to: the mean over its heat maps of the logit of their peak (eq. 7), from H_c, as of a
+    peak near 1 there is more to it than a float32 tells. What is abnormal mostly stays so for a window's time, and a false
+    peak does not."""
+    return float(np.mean([(step.class_maps[1] - step.class_maps[0]).max() for step in window.steps]))
 
 
 def way_of(window: Window, track: Sequence[TrackPoint] = ()) -> list[Place]:

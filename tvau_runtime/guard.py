@@ -20,8 +20,9 @@ from .types import Contradiction, Evidence
 
 __all__ = ["SURE", "Finding", "find_contradictions", "is_contradicted"]
 
-SURE = 0.8
-"""A no contradicts heat maps that make an anomaly at least this likely, a yes those that make none at least this likely."""
+SURE = 0.6
+"""A no contradicts heat maps that make an anomaly at least this likely, a yes those that make none at least this likely; either
+way they must be surer than the language model itself."""
 
 
 @dataclass(frozen=True)
@@ -95,9 +96,13 @@ _DIRECTIONS = [
 _STILL = re.compile(r"\b(stays?|remains?|stationary|motionless|does not move|stands? still)\b", re.IGNORECASE)
 
 
-def is_contradicted(anomaly: bool, probability: float) -> bool:
-    """Whether heat maps that make an anomaly this likely (0..1) contradict a yes (True) or a no."""
-    return probability <= 1 - SURE if anomaly else probability >= SURE
+def is_contradicted(anomaly: bool, evidence: Evidence) -> bool:
+    """Whether heat maps contradict a yes (True) or a no: they are sure, and surer than the language model."""
+    if anomaly:
+        against, own = 1 - evidence.probability, evidence.yes_probability
+    else:
+        against, own = evidence.probability, 1 - evidence.yes_probability
+    return against >= SURE and against > own
 
 
 def find_contradictions(question: str, text: str, evidence: Evidence) -> list[Finding]:
@@ -113,9 +118,9 @@ def _anomaly(question: str, text: str, evidence: Evidence) -> Iterator[Finding]:
     begins, denial = _YES_OR_NO.match(text), _NOTHING.search(text)
     if begins and _WHETHER.search(question):
         yes = begins[1].lower() == "yes"
-        if is_contradicted(yes, evidence.probability):
+        if is_contradicted(yes, evidence):
             yield Finding(Contradiction("anomaly", begins[1], shown), "No" if yes else "Yes")
-    elif denial and is_contradicted(False, evidence.probability):
+    elif denial and is_contradicted(False, evidence):
         opening = ""
         if _WAY.search(question):
             opening = way_words(*_ends(evidence))

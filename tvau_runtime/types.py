@@ -207,7 +207,7 @@ class Evidence:
     yes_probability: float
     """How sure it is of a yes, 0..1, calibrated."""
     probability: float
-    """How likely the heat maps alone make an anomaly in the window, 0..1: `score`, calibrated."""
+    """How likely the heat maps alone make an anomaly in the window, 0..1: the mean of their peaks, calibrated."""
     score: float
     """The heat maps' largest value in the window, 0..1, as it is."""
     box: Box
