@@ -1,10 +1,10 @@
 """Fits a checkpoint's calibration, so that its probabilities mean something, and measures it on clips that the fit never saw.
 
 Two things are fitted, each a temperature, and a bias where that pays, on clips of the validation split of the version of the
-world that the checkpoint was trained on: the mean of the heat maps' peaks to the probability of an anomaly in the window, and the
-language model's own yes to the same. Half of the clips hold an anomaly: where they are rarer, so are they in truth among windows of a
-given probability. Heat maps and weights stay as they are; the fit stands in tvau.json, and in the manifest of the checkpoint's
-own exported graphs.
+world that the checkpoint was trained on: the mean of a window's heat-map peaks to the probability of an anomaly in it, and the
+language model's own yes to the same. Half of the clips hold an anomaly: where they are rarer, so are they in truth among
+windows of a given probability. Heat maps and weights stay as they are; the fit stands in tvau.json, and in the manifest of the
+checkpoint's own exported graphs.
 """
 
 from __future__ import annotations
