@@ -192,7 +192,7 @@ def main(arguments: list[str] | None = None) -> int:
         )  # fmt: skip
         world = options.world or trained_on(manifest.training)
         seen = watch(model, spec, options.clips, options.split, options.seed, world)
-        figures = measure(heat_of(model, tokenizer, seen), seen.deeds, naming(world))
+        figures = measure(heat_of(model, tokenizer, seen), seen.deeds, Naming(world, manifest.prompts))
     except TvauError as error:
         print(f"guidance: {error}", file=sys.stderr)
         return 2

@@ -4,8 +4,6 @@ import dataclasses
 import importlib
 import json
 from pathlib import Path
-from types import SimpleNamespace
-from typing import cast
 
 import numpy as np
 import pytest
@@ -14,9 +12,9 @@ torch = pytest.importorskip("torch", reason="training needs torch")
 pytest.importorskip("transformers", reason="training needs transformers")
 
 from tvau_runtime.model import checkpoint
-from tvau_training.batches import MASK_SCALE, Batch
-from tvau_training.guidance import UNSEEN_PHRASE, UNSEEN_SENTENCE, naming
-from tvau_training.stages import AlignmentStage, GuidanceStage
+from tvau_runtime.prompts import Prompts
+from tvau_training.guidance import UNSEEN_PHRASE, UNSEEN_SENTENCE, Naming, naming
+from tvau_training.stages import GuidanceStage
 from tvau_training.world import make_clip
 from tvau_training.world.versions import WORLDS, version
 
@@ -78,6 +76,25 @@ def test_kinds_that_are_to_be_new_are_never_named():
     assert not new & {text for prompts, _ in drawn(names, 400, [1]) for text in (*prompts.abnormal, *prompts.normal)}
 
 
+def test_a_models_own_prompts_are_what_is_changed():
+    own = Prompts(("person walking", "car parked"), ("person running", "person crawling"))
+    names, changed = Naming("surveillance", own), set()
+    assert names.abnormal == names.numbers([t for t in names.things if t.words[0] == "person running"])
+    for prompts, hot in drawn(names, 400, [min(names.abnormal)]):
+        changed.add((prompts.normal == own.normal, prompts.abnormal == own.abnormal))
+        assert "person crawling" not in prompts.abnormal or set(prompts.abnormal) <= set(own.abnormal)
+        assert set(np.flatnonzero(hot)) <= names.numbers(names.things)
+    assert changed >= {(True, False), (False, False)}
+
+
+def test_own_prompts_that_name_nothing_known_leave_what_is_drawn():
+    names = Naming("surveillance", Prompts(("all is well",), ("something odd",)))
+    by_words = {words: thing for thing in names.things for words in thing.words}
+    for prompts, hot in drawn(names, 200, [1]):
+        assert prompts.abnormal != names.own.abnormal
+        assert set(np.flatnonzero(hot)) == names.numbers([by_words[words] for words in prompts.abnormal])
+
+
 def test_what_is_named_abnormal_is_abnormal_and_nothing_else(names, there):
     by_words = {words: thing for thing in names.things for words in thing.words}
     lists = set()
@@ -91,48 +108,6 @@ def test_what_is_named_abnormal_is_abnormal_and_nothing_else(names, there):
         own = set(prompts.abnormal) <= set(names.own.abnormal)
         assert set(np.flatnonzero(hot)) in (abnormal, *([names.abnormal - normal] if own else []))
     assert lists >= {(True, False), (False, False), (False, True)}
-
-
-def test_things_are_divided_as_the_dice_have_it(names):
-    """Into normal and abnormal ones: no kind is called abnormal more often than normal."""
-    rng, of = np.random.default_rng(0), {words: n for n, t in enumerate(names.narrow, 1) for words in t.words}
-    called = []
-    for _ in range(600):
-        prompts, hot = names.divide(rng, [1, 2])
-        assert hot[0] == 0, "the background is never abnormal"
-        assert {of[words] for words in prompts.abnormal} == set(np.flatnonzero(hot == 1))
-        assert {of[words] for words in prompts.normal} == set(np.flatnonzero(hot == 0)) - {0}
-        called.append(hot[1:])
-    kinds = np.array(called)
-    assert np.allclose(np.nanmean(kinds, axis=0), 0.5, atol=0.15)
-    named = np.isfinite(kinds).mean(axis=0)
-    assert named[:2].min() > 1.3 * named[2:].max(), "what can be seen comes first"
-    lengths = np.nansum(kinds, axis=1)
-    assert lengths.min() == 1 and lengths.max() >= 0.4 * len(names.narrow), "short lists and long ones"
-
-
-def test_alignment_learns_which_texts_are_true_of_a_patch(tiny):
-    """From features that differ by what is shown, with words whose embeddings differ."""
-    torch.manual_seed(0)
-    names, (model, manifest, tokenizer) = naming("street"), checkpoint.load(tiny)
-    stage = AlignmentStage(model, tokenizer, 4.0, checkpoint.text_features(model, tokenizer, manifest.prompts), 2)
-    (rows, columns), deeds = model.backbone.grid, torch.tensor([0, *sorted(names.numbers(names.narrow))])
-    looks = torch.randn(len(names.deeds) + 1, model.backbone.vision_dim)
-
-    def step():
-        shown = deeds[torch.randint(len(deeds), (2, 2, rows, columns))]
-        seen = tuple(looks[shown.flatten(0, 1).flatten(1)] for _ in model.backbone.taps)
-        cells = shown.repeat_interleave(MASK_SCALE, 2).repeat_interleave(MASK_SCALE, 3).short()
-        return stage.losses(seen, cast("Batch", SimpleNamespace(deeds=cells)))
-
-    optimizer = torch.optim.AdamW([p for p in stage.parameters() if p.requires_grad], lr=2e-3)
-    first = {name: float(term.detach()) for name, term in step().items()}
-    for _ in range(60):
-        optimizer.zero_grad()
-        terms = step()
-        torch.stack(list(terms.values())).sum().backward()
-        optimizer.step()
-    assert all(float(terms[name].detach()) < 0.5 * first[name] for name in ("divided", "named")), (first, terms)
 
 
 def test_what_is_to_be_seen_is_named_more_often(names, there):
@@ -150,7 +125,8 @@ def test_some_words_are_kept_from_training(names, there):
 
 def test_text_vectors_of_training_are_those_of_the_engine(tiny):
     model, manifest, tokenizer = checkpoint.load(tiny)
-    stage = GuidanceStage(model, tokenizer, 4.0, checkpoint.text_features(model, tokenizer, manifest.prompts), 2)
+    text = checkpoint.text_features(model, tokenizer, manifest.prompts)
+    stage = GuidanceStage(model, tokenizer, 4.0, text, 2, prompts=manifest.prompts)
     for prompts, _ in drawn(naming("street"), 5, (1, 9)):
         torch.testing.assert_close(
             stage.features(prompts), checkpoint.text_features(model, tokenizer, prompts), atol=1e-5, rtol=1e-4

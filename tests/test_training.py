@@ -36,7 +36,7 @@ from tvau_training.world.dialogue import place_of
 @pytest.fixture(scope="module")
 def recipe_file(tmp_path_factory):
     backbone = {**MINI["stages"]["backbone"], "optimizer": "muon"}
-    stages = {**MINI["stages"], "backbone": backbone, "alignment": CACHED, "guidance": CACHED}
+    stages = {**MINI["stages"], "backbone": backbone, "guidance": CACHED}
     return write_recipe(tmp_path_factory.mktemp("recipe") / "mini.yaml", stages=stages)
 
 
@@ -76,7 +76,7 @@ def test_a_run_ends_in_a_checkpoint_that_opens_and_says_how_it_was_made(unbroken
     assert facts["seed"] == 5
     assert facts["command"].startswith("python training/train.py --recipe")
     stages = [json.loads(line)["stage"] for line in (unbroken / "log.jsonl").read_text().splitlines()]
-    assert stages == ["backbone", "language", "alignment", "ahd", "rae", "guidance"]
+    assert stages == ["backbone", "language", "ahd", "rae", "guidance"]
 
 
 @pytest.mark.parametrize("stop_at", [1, 4, 7, 10, 13])
@@ -169,7 +169,6 @@ def test_each_stage_trains_its_own_part_alone(recipe_file, tmp_path):
     for name, mine in (
         ("backbone", "backbone."),
         ("language", ("backbone.model.model.language_model.", "backbone.model.lm_head.")),
-        ("alignment", "ahd."),
         ("ahd", "ahd."),
         ("rae", ("rae.", "lora_")),
         ("guidance", "ahd."),
@@ -183,30 +182,16 @@ def test_each_stage_trains_its_own_part_alone(recipe_file, tmp_path):
         else:
             assert changed and all(k.startswith(mine) for k in changed)
         run.finish(name, stage)
-        if name == "alignment":
-            centre, weights = run.model.ahd.center.clone(), run.model.ahd.weights.detach().clone()
-            assert centre.any() and ("ahd.center" in changed)
-        elif name == "ahd":
-            assert torch.equal(run.model.ahd.center, centre), "not calibrated anew"
-            assert torch.allclose(run.model.ahd.weights, weights, rtol=0.2)
-
-
-def test_what_an_alignment_centres_on_survives_a_stop(recipe_file, tmp_path):
-    run = training_run.Run(read_recipe(str(recipe_file)), tmp_path, "cpu", 0, 60.0)
-    for name in ("backbone", "language", "alignment"):
-        run.finish(name, run.train(name, getattr(run.recipe.stages, name)))
-    again = training_run.Run(read_recipe(str(recipe_file)), tmp_path, "cpu", 0, 60.0)
-    assert run.model.ahd.center.any() and torch.equal(again.model.ahd.center, run.model.ahd.center)
 
 
 def test_the_backbone_alone_sees_every_kind_of_thing_happen(recipe_file, tmp_path):
     """As a model that was pre-trained on whatever there is has; what of it is abnormal it is never told."""
     recipe = dataclasses.replace(read_recipe(str(recipe_file)), world="surveillance")
     run = training_run.Run(recipe, tmp_path, "cpu", 0, 60.0)
-    for name in ("backbone", "language", "alignment", "ahd", "rae", "guidance"):
+    for name in ("backbone", "language", "ahd", "rae", "guidance"):
         items = run._items(name, run.stage(name), 0, 2)
         assert isinstance(items, ClipData) and items.split == "train" and len(items[0][0]) == 1, "a pair"
-        expected = every_kind("surveillance") if name in ("backbone", "language", "alignment") else None
+        expected = every_kind("surveillance") if name in ("backbone", "language") else None
         assert items.kinds == expected
 
 
@@ -251,7 +236,7 @@ def test_each_visual_tokens_words_end_with_its_place(unbroken):
 
 def test_a_regions_prompt_starts_from_the_words_for_its_place(recipe_file, tmp_path):
     run = training_run.Run(read_recipe(str(recipe_file)), tmp_path, "cpu", 0, 60.0)
-    RaeStage(run.model, run.tokenizer, 4.0, torch.eye(2, run.model.backbone.text_dim), 2)
+    RaeStage(run.model, run.tokenizer, 4.0, torch.eye(2, run.model.backbone.text_dim), 2, prompts=run.manifest.prompts)
     expected = run.model.backbone.embed(torch.tensor(run.tokenizer.encode(" bottom left"))).mean(dim=0)
     torch.testing.assert_close(run.model.rae.place[6], expected)
 

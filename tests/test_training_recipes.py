@@ -63,9 +63,12 @@ def test_the_recipe_for_qwen_2_5_vl_7b_fits_it(monkeypatch, tokenizer_file):
     def free(stage, part):
         return sum(p.numel() for name, p in stage.named_parameters() if p.requires_grad and part in name) / 1e6
 
-    stage = AhdStage(model, tokenizer, recipe.process_rate_hz, torch.randn(2, 3584), recipe.lora_rank)
+    prompts = manifest.prompts
+    stage = AhdStage(model, tokenizer, recipe.process_rate_hz, torch.randn(2, 3584), recipe.lora_rank, prompts=prompts)
     assert free(stage, "") == free(stage, "model.ahd.") == pytest.approx(24.96, abs=0.01)
-    stage = RaeStage(model, tokenizer, recipe.process_rate_hz, torch.randn(2, 3584), recipe.lora_rank, fresh=False)
+    stage = RaeStage(
+        model, tokenizer, recipe.process_rate_hz, torch.randn(2, 3584), recipe.lora_rank, prompts=prompts, fresh=False
+    )
     per_layer = recipe.lora_rank * (2 * (3584 + 3584) + 2 * (3584 + 512) + 3 * (3584 + 18944)) / 1e6
     assert free(stage, "lora_") == pytest.approx(28 * per_layer)
     assert free(stage, "model.rae.") == pytest.approx(24.97, abs=0.1)

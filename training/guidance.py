@@ -30,11 +30,12 @@ class Naming:
     """What can be named in a world. deeds: (kind, action) of actors; number 1 and up, 0 is whatever has no name. own: the prompts
     that a model of this world has of its own."""
 
-    def __init__(self, world: str) -> None:
+    def __init__(self, world: str, own: Prompts | None = None) -> None:
+        """own: None for those of normal life and of what the train split holds."""
         here = version(world)
         self.deeds = here.words.life
         self.things = here.things
-        self.own = Prompts(here.normalities, here.anomalies("train"))
+        self.own = own or Prompts(here.normalities, here.anomalies("train"))
         self._numbers = {deed: number for number, deed in enumerate(self.deeds, 1)}
         self._of = {thing: frozenset(self._numbers[deed] for deed in thing.deeds) for thing in self.things}
         self._known = [thing for thing in self.things if not thing.kept]
@@ -81,40 +82,23 @@ class Naming:
         words = functools.partial(_words, rng)
         normal, abnormal = self.own.normal, self.own.abnormal
         what = rng.random()
-        if what < 0.45:  # abnormal is what is named, and nothing else
-            named = some(self._known)
-            hot = self.numbers(named)
-            abnormal = words(named)
-            normal = words(some(self._known, hot)) if what < 0.2 else tuple(w for w in normal if w not in abnormal)
-        else:  # what is named is taken out of the model's own list
+        if what >= 0.45 and self._odd:  # what is named is taken out of the model's own list
             named = some(self._odd if rng.random() < 0.8 else self._narrow)
             hot = self.abnormal - self.numbers(named)
             gone = {thing.words[0] for thing in self.things if self._of[thing] <= self.numbers(named)}
-            abnormal, normal = tuple(w for w in abnormal if w not in gone), words(named)
-            if what < 0.7:
-                normal = tuple(dict.fromkeys(self.own.normal + normal))
-        return Prompts(normal, abnormal, *templates), np.isin(np.arange(len(self.deeds) + 1), sorted(hot))
+            if rest := tuple(word for word in abnormal if word not in gone):
+                normal = tuple(dict.fromkeys(normal + words(named))) if what < 0.7 else words(named)
+                return Prompts(normal, rest, *templates), self._mask(hot)
+        named = some(self._known)  # abnormal is what is named, and nothing else
+        hot = self.numbers(named)
+        abnormal = words(named)
+        rest = tuple(word for word in normal if word not in abnormal)
+        normal = rest if rest and what >= 0.2 else words(some(self._known, hot))
+        return Prompts(normal, abnormal, *templates), self._mask(hot)
 
-    def divide(self, rng: np.random.Generator, there: Iterable[int]) -> tuple[Prompts, np.ndarray]:
-        """Prompts that call some things normal and others abnormal, just as the dice have it, and what follows for each: float32
-        [len(narrow) + 1], 1 what is named abnormal, 0 what is named normal and index 0, nan the rest.
-
-        there: numbers of the narrow things that can be seen, from 1; they come first.
-        """
-        order = rng.random(len(self.narrow))
-        order[[number - 1 for number in there if number]] -= 0.6
-        most = 2 * len(self.narrow) // 3
-        normal, abnormal = (int(np.exp(rng.uniform(0, np.log(most + 1)))) for _ in range(2))
-        picked = rng.permutation(np.argsort(order)[: normal + abnormal])
-        hot = np.full(len(self.narrow) + 1, np.nan, np.float32)
-        hot[0], hot[1 + picked[:normal]], hot[1 + picked[normal:]] = 0.0, 0.0, 1.0
-        first, second = (_words(rng, [self.narrow[i] for i in part]) for part in np.split(picked, [normal]))
-        return Prompts(first, second, *_templates(rng)), hot
-
-    def texts(self, rng: np.random.Generator, thing: Thing) -> list[str]:
-        """A thing in one of its phrasings, on all levels."""
-        (word,) = _words(rng, [thing])
-        return [template.replace("{}", word) for template in ("{}", DEFAULT_PHRASE, DEFAULT_SENTENCE)]
+    def _mask(self, hot: frozenset[int]) -> np.ndarray:
+        """bool [len(deeds) + 1]: whether a number is one of these."""
+        return np.isin(np.arange(len(self.deeds) + 1), sorted(hot))
 
 
 def _templates(rng: np.random.Generator) -> tuple[str, str]:

@@ -64,13 +64,12 @@ class StageSettings:
 
 @dataclass(frozen=True)
 class Stages:
-    """backbone, language and alignment are those of a backbone that is trained from nothing; one_shot is run on demand."""
+    """backbone and language are those of a backbone that is trained from nothing; one_shot is run on demand."""
 
     ahd: StageSettings
     rae: StageSettings
     backbone: StageSettings | None = None
     language: StageSettings | None = None
-    alignment: StageSettings | None = None
     guidance: StageSettings | None = None
     one_shot: StageSettings = field(
         default_factory=lambda: StageSettings(steps=60, batch=8, learning_rate=2e-3, cache=15)

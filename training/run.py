@@ -138,6 +138,7 @@ class Run:
             self.recipe.lora_rank,
             fresh=self.start.fresh or bool(self.without),
             bf16=self.bf16,
+            prompts=self.manifest.prompts,
             world=self.recipe.world,
             without=self.without,
         )

@@ -5,8 +5,6 @@ backbone  the backbone's vision tower, from random weights: the words of visual 
           what is done as what it is, walking or running; nothing tells it what is abnormal
 language  the backbone's language model, from random weights, on dialogue about what is to be seen in more clips, whose visual
           tokens are kept, and on text without pictures
-alignment the AHD, before it ever meets anything abnormal, on which texts are true of what patches show, as the features of a
-          backbone that was pre-trained with text tell by themselves; only for one that was trained from nothing
 ahd       the AHD alone, on masks: focal + dice
 rae       the RAE and a LoRA adapter of the language model, on dialogue: narration first, then anomaly-focused refinement
 guidance  the AHD again, on prompts that are drawn anew at every step, so that it follows them; under the model's own prompts
@@ -38,13 +36,13 @@ from tvau_runtime.prompts import Prompts
 from tvau_runtime.tokenizer import TextTokenizer
 
 from .batches import KINDS, MASK_SCALE, POSE, Batch
-from .guidance import naming
+from .guidance import Naming, naming
 from .losses import answer_loss, dice_loss, focal_loss, word_loss
 from .machines import pooled, total
 from .world import PLACES
 
 __all__ = [
-    "STAGES", "AhdStage", "AlignmentStage", "BackboneStage", "GuidanceStage", "LanguageStage", "OneShotStage",
+    "STAGES", "AhdStage", "BackboneStage", "GuidanceStage", "LanguageStage", "OneShotStage",
     "PromptedStage", "RaeStage", "Stage", "most_done",
 ]  # fmt: skip
 
@@ -72,14 +70,15 @@ class Stage(nn.Module):
         *,
         fresh: bool = True,
         bf16: bool = False,
+        prompts: Prompts,
         world: str = "street",
         without: str = "",
     ) -> None:
-        """text: S_c, [2, D]. world: whose clips the batches show. fresh: whether AHD and RAE are untrained. bf16: the backbone
-        computes in bfloat16; AHD and RAE never do, for cosines that differ in the third digit are told apart by them. without:
-        see `Manifest.without`."""
+        """text: S_c, [2, D], of prompts. world: whose clips the batches show. fresh: whether AHD and RAE are untrained. bf16: the
+        backbone computes in bfloat16; AHD and RAE never do, for cosines that differ in the third digit are told apart by them.
+        without: see `Manifest.without`."""
         super().__init__()
-        self.fresh, self.bf16, self.world, self.without = fresh, bf16, world, without
+        self.fresh, self.bf16, self.prompts, self.world, self.without = fresh, bf16, prompts, world, without
         self.text: Tensor
         self.head: Tensor
         self.tail: Tensor
@@ -233,7 +232,7 @@ class AhdStage(Stage):
 
     def prepare(self, lora_rank: int) -> None:
         ahd = self.model.ahd.requires_grad_(True)
-        if self.fresh and not ahd.center.any():  # one that was aligned with text has its weights
+        if self.fresh:
             ahd.calibrate(self.text)
 
     def see(self, batch: Batch) -> tuple[Tensor, ...]:
@@ -281,51 +280,6 @@ class PromptedStage(AhdStage):
                 self._sums[text] = self.model.backbone.embed(ids).sum(dim=0), len(ids)
         sums, counts = zip(*(self._sums[text] for text in texts), strict=True)
         return torch.stack(sums).sum(dim=0) / sum(counts)
-
-
-class AlignmentStage(PromptedStage):
-    """Makes the AHD's projections what a pre-trained backbone's features are already: near the texts that are true of them.
-
-    Every clip of every step has things of all kinds divided into normal and abnormal ones as the dice have it, so what is
-    learned is which texts are true of a patch. That a kind is abnormal is never said of it any more often than that it is normal.
-    """
-
-    every_kind = True
-
-    def prepare(self, lora_rank: int) -> None:
-        super().prepare(lora_rank)
-        self.kind_of: Tensor
-        self.register_buffer("kind_of", torch.from_numpy(naming(self.world).kind_of), persistent=False)
-        self.scale = nn.Parameter(torch.tensor(2.0))
-        self.make_room()
-
-    def losses(self, seen: tuple[Tensor, ...], batch: Batch) -> dict[str, Tensor]:
-        rng = self.dice()
-        world, steps, ahd = naming(self.world), batch.deeds.shape[1], self.model.ahd
-        kinds = len(world.narrow) + 1
-        does = most_done(self.kind_of[batch.deeds.long()], kinds)  # B T' P
-        texts, hot = [], []
-        for clip in does:
-            prompts, called = world.divide(rng, clip.unique().tolist())
-            texts.append(self.features(prompts))
-            hot.append(torch.from_numpy(called).to(does.device)[clip])
-        aligned = ahd.align(list(seen))
-        maps = ahd.compare(aligned, torch.stack(texts).repeat_interleave(steps, dim=0), self.model.backbone.grid)
-        target, does = torch.cat(hot).flatten(), does.flatten()
-        named, shows = target.isfinite(), does > 0
-        wrong = F.binary_cross_entropy_with_logits(maps.diff(dim=1).flatten()[named], target[named], reduction="none")
-        # What is rarely done counts more than walking, and the background a quarter of all of it.
-        counts = total(torch.bincount(does, minlength=kinds).float())
-        rarity = (counts + 50.0).rsqrt()
-        rarity[0] = 0.25 * (rarity * counts)[1:].sum() / counts[0].clamp(min=1)
-        share = rarity[does]
-        each = torch.stack([self.pooled(world.texts(rng, thing)) for thing in world.narrow])
-        near = F.normalize(aligned.flatten(0, 1)[shows], dim=-1) @ F.normalize(each - ahd.center, dim=-1).T
-        apart = F.cross_entropy(near * self.scale.exp(), does[shows] - 1, reduction="none")
-        return {
-            "divided": total((wrong * share[named]).sum()) / total(share[named].sum()).clamp(min=1e-3),
-            "named": total((apart * share[shows]).sum()) / total(share[shows].sum()).clamp(min=1e-3),
-        }
 
 
 class RaeStage(Stage):
@@ -387,6 +341,7 @@ class GuidanceStage(PromptedStage):
 
     def prepare(self, lora_rank: int) -> None:
         self.former = copy.deepcopy(self.model.ahd).requires_grad_(False)
+        self.naming = Naming(self.world, self.prompts)
         self.make_room()
         self.model.ahd.requires_grad_(True)
 
@@ -399,7 +354,7 @@ class GuidanceStage(PromptedStage):
             if own[number]:
                 texts.append(self.text)
                 continue
-            prompts, hot = naming(self.world).draw(rng, deeds.unique().tolist())
+            prompts, hot = self.naming.draw(rng, deeds.unique().tolist())
             texts.append(self.features(prompts))
             masks.append(torch.from_numpy(hot).to(deeds.device, torch.float32)[deeds.long()])
         steps, grid = batch.deeds.shape[1], self.model.backbone.grid
@@ -434,6 +389,5 @@ STAGES: dict[str, type[Stage]] = {
     "rae": RaeStage,
     "guidance": GuidanceStage,
     "one_shot": OneShotStage,
-    "alignment": AlignmentStage,
 }
 """By name. Where one stands says which clips it sees and which dice it has, not when it is run: a new one comes last."""

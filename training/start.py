@@ -51,7 +51,7 @@ class Start:
         """Those that can be asked for: a backbone that is of the recipe's own making may also be trained on."""
         stages, first = self.recipe.stages, ()
         if isinstance(self.recipe.backbone, BackboneSize):
-            first = ("backbone", "language", *(("alignment",) if stages.alignment else ()))
+            first = ("backbone", "language")
         return *first, "ahd", "rae", *(("guidance",) if stages.guidance else ())
 
     def write_tokenizer(self, target: Path) -> None:

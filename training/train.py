@@ -60,7 +60,7 @@ def _stages(options: argparse.Namespace, start: Start, footage: Footage | None) 
         raise ConfigError(
             f"--stage {' '.join(odd)}: the backbone is not trained here; there are {', '.join(start.possible)}"
         )
-    if footage and (odd := {"backbone", "language", "alignment", "guidance"} & set(wanted)):
+    if footage and (odd := {"backbone", "language", "guidance"} & set(wanted)):
         raise ConfigError(
             f"the stages {' and '.join(sorted(odd))} need the synthetic world: train them there, and go on with --start"
         )
