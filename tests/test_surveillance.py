@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -207,6 +208,15 @@ def test_dialogues_go_in_the_papers_order_and_stay_in_the_corpus(clips):
             assert words(turn.answer) <= vocabulary, turn
         asked = {tuple(t.question for t in world.anomaly_dialogue(clip, np.random.default_rng(k))) for k in range(4)}
         assert len(asked) > 1
+
+
+def test_every_deed_is_spoken_of_often_enough_to_be_learned():
+    told, rng = version("surveillance").words, np.random.default_rng(0)
+    drawn = Counter(told.deed(rng) for _ in range(20_000))
+    assert set(drawn) == set(told.life)
+    assert min(drawn["person", deed] for deed in ("lying on the ground", "running", "crawling", "fighting")) > 300
+    text = " ".join(world.corpus(3000, seed=1, world="surveillance"))
+    assert min(text.count(word) for word in ("lying", "crawling", "dancing", "staggering")) > 20
 
 
 @pytest.mark.parametrize(

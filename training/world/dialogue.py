@@ -213,7 +213,7 @@ def imagined_dialogue(rng: np.random.Generator, world: str = "street") -> list[T
         return options[rng.integers(len(options))]
 
     def someone() -> str:
-        kind, action = told.life[rng.integers(len(told.life))]
+        kind, action = told.deed(rng)
         return _phrase(kind, one(COLORS), action, told.attributes(rng))
 
     def several(most: int) -> list[str]:
@@ -229,7 +229,7 @@ def imagined_dialogue(rng: np.random.Generator, world: str = "street") -> list[T
             if told.reasons:
                 answers.update(when=_time_words(rng.random(6) < 0.4), why=one(tuple(told.reasons.values())))
         return [Turn(_pick(rng, field), answer, field) for field, answer in answers.items()]
-    kind, action = told.life[rng.integers(len(told.life))]
+    kind, action = told.deed(rng)
     answers = {
         "scene": ", ".join(f"{who} at the {one(flat)}" for who in several(3)),
         "people": one(_NUMBERS),

@@ -113,11 +113,12 @@ class Staging:
 
 @dataclass(frozen=True, eq=False)
 class Words:
-    """What is said in dialogues that belong to no clip. life: (kind, action) of all that is done. nouns: what is asked about.
-    environment: a place in words. attributes: of somebody. reasons: why each kind of anomaly is abnormal; where there are
-    any, dialogues ask when and why."""
+    """What is said in dialogues that belong to no clip. life: (kind, action) of all that is done. deed: one of them. nouns: what
+    is asked about. environment: a place in words. attributes: of somebody. reasons: why each kind of anomaly is abnormal; where
+    there are any, dialogues ask when and why."""
 
     life: tuple[tuple[str, str], ...]
+    deed: Callable[[np.random.Generator], tuple[str, str]]
     nouns: tuple[str, ...]
     environment: Callable[[np.random.Generator], str]
     attributes: Callable[[np.random.Generator], Mapping[str, str]]

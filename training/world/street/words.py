@@ -25,4 +25,8 @@ def _environment(rng: np.random.Generator) -> str:
     return f"a road with {walkways} beside {side}, {light}"
 
 
-STREET_WORDS = Words(_LIFE, ("person", "car", "van", "box"), _environment, lambda rng: {}, {})
+def _deed(rng: np.random.Generator) -> tuple[str, str]:
+    return _LIFE[rng.integers(len(_LIFE))]
+
+
+STREET_WORDS = Words(_LIFE, _deed, ("person", "car", "van", "box"), _environment, lambda rng: {}, {})

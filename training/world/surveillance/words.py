@@ -48,17 +48,24 @@ _ON_GROUND: dict[tuple[str, ...], tuple[str, ...]] = {
     ("box",): ("standing on the {}",),
     _VEHICLES: ("driving on the {}", "driving the wrong way on the {}", "stopping suddenly on the {}"),
 }
-_LIFE = tuple(
-    [(kind, deed) for kinds, deeds in _ANYWHERE.items() for kind in kinds for deed in deeds]
-    + [(k, d.format(g)) for kinds, deeds in _ON_GROUND.items() for k in kinds for d in deeds for g in THE_GROUNDS]
-    + [("person", f"walking in the {closed}") for closed in _CLOSED]
-)
+_DEEDS = [
+    *((kinds, deed, ("",)) for kinds, deeds in _ANYWHERE.items() for deed in deeds),
+    *((kinds, deed, THE_GROUNDS) for kinds, deeds in _ON_GROUND.items() for deed in deeds),
+    (("person",), "walking in the {}", _CLOSED),
+]
+_LIFE = tuple((kind, deed.format(where)) for kinds, deed, places in _DEEDS for kind in kinds for where in places)
 _LIGHTS = ("bright day", "cloudy day", "evening", "night", "lamp light")
 
 
 @functools.lru_cache(maxsize=1)
 def _places() -> tuple[str, ...]:
     return tuple(build(np.random.default_rng(0), (32, 32), None).words for build in FAMILIES.values())
+
+
+def _deed(rng: np.random.Generator) -> tuple[str, str]:
+    """Each deed is as likely as any other, whoever does it and on however many kinds of ground: all words come often enough."""
+    kinds, deed, places = _DEEDS[rng.integers(len(_DEEDS))]
+    return kinds[rng.integers(len(kinds))], deed.format(places[rng.integers(len(places))])
 
 
 def _environment(rng: np.random.Generator) -> str:
@@ -73,6 +80,7 @@ def _attributes(rng: np.random.Generator) -> Mapping[str, str]:
 
 SURVEILLANCE_WORDS = Words(
     _LIFE,
+    _deed,
     ("person", *_VEHICLES, "dog", "cart", "bag", "suitcase", "box", "bottle", "ball", "painting"),
     _environment,
     _attributes,
