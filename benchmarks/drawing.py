@@ -1,4 +1,4 @@
-"""The synthetic world of surveillance as a source of clips: frames per second of one core, beside decoding JPEGs.
+"""The synthetic world as a source of clips: frames per second of one core, beside decoding JPEGs.
 
 Every clip is of another seed. One that is alone in its place pays for painting it; of several in a row that share a place
 (`clips_per_place` of a recipe) only the first one does. The ratio is to what a data set on disk would cost: the same frames, one
@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     calls: dict[str, Callable[[], object]] = {
         f"{length} frames, {clips} in a place": _drawing(length, clips) for length, clips in shapes
     }
-    frames = make_clip(FIRST_SEED, size=SIZE, length=8, rate_hz=RATE_HZ, world="surveillance").frames
+    frames = make_clip(FIRST_SEED, size=SIZE, length=8, rate_hz=RATE_HZ).frames
     encoded = [cv2.imencode(".jpg", frame[..., ::-1])[1] for frame in frames]
     calls["decoding JPEGs"] = lambda: [cv2.imdecode(data, cv2.IMREAD_COLOR) for data in encoded]
     counts = [*(length for length, _ in shapes), len(encoded)]
@@ -67,7 +67,7 @@ def _drawing(length: int, clips: int) -> Callable[[], None]:
         number = next(numbers)
         first = FIRST_SEED + 1000 * length + 100_000 * clips
         make_clip(
-            first + number, size=SIZE, length=length, rate_hz=RATE_HZ, anomaly=number % 2 == 0, world="surveillance",
+            first + number, size=SIZE, length=length, rate_hz=RATE_HZ, anomaly=number % 2 == 0,
             place=first + number // clips * clips,
         )  # fmt: skip
 

@@ -31,8 +31,8 @@ from tvau_runtime.tokenizer import TextTokenizer
 from tvau_training.batches import pack_clip
 from tvau_training.drawn import drawn_clips
 from tvau_training.guidance import UNSEEN_PHRASE, UNSEEN_SENTENCE, Naming, naming
-from tvau_training.world import SPLITS, WORLDS, Clip, trained_on
-from tvau_training.world.naming import Thing
+from tvau_training.world import SPLITS, Clip
+from tvau_training.world.things import Thing
 
 EXAMPLES = """\
 examples:
@@ -60,11 +60,11 @@ class Seen:
 
 
 @torch.inference_mode()
-def watch(model: TVAU, spec: ModelSpec, clips: int, split: str, seed: int, world: str = "street") -> Seen:
+def watch(model: TVAU, spec: ModelSpec, clips: int, split: str, seed: int) -> Seen:
     """The frozen part of the model sees clips, half of them with an anomaly."""
     batches: list[list[torch.Tensor]] = []
     deeds, waiting = [], []
-    for number, clip in enumerate(drawn_clips(spec, clips, split, seed, world)):
+    for number, clip in enumerate(drawn_clips(spec, clips, split, seed)):
         waiting.append(torch.from_numpy(pack_clip(clip.frames, spec)))
         deeds.append(_deeds(clip, spec.grid))
         if len(waiting) == TOGETHER or number == clips - 1:
@@ -77,7 +77,7 @@ def watch(model: TVAU, spec: ModelSpec, clips: int, split: str, seed: int, world
 def _deeds(clip: Clip, grid: tuple[int, int]) -> np.ndarray:
     """What each patch of each pair shows most of: int64 [T/2, P]."""
     steps = len(clip.frames) // 2
-    number = naming(clip.world).number
+    number = naming().number
     shown, most = np.zeros((steps, *grid), np.int64), np.full((steps, *grid), LEAST_SHARE, np.float32)
     for actor in clip.actors:
         for t in range(steps):
@@ -176,8 +176,12 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--model", default="tvau-tiny", help="checkpoint: embedded name or directory")
     parser.add_argument("--clips", type=int, default=200, help="how many clips (default: 200)")
-    parser.add_argument("--split", default="test", choices=[s for s in SPLITS if s != "train"], help="default: test")
-    parser.add_argument("--world", choices=WORLDS, help="default: the one that the model was trained on")
+    parser.add_argument(
+        "--split",
+        default="familiar",
+        choices=[s for s in SPLITS if s not in ("train", "home")],
+        help="default: familiar",
+    )
     parser.add_argument("--seed", type=int, default=0, help="first clip's seed (default: 0)")
     parser.add_argument("--json", type=Path, help="also write the figures there")
     options = parser.parse_args(arguments)
@@ -190,9 +194,8 @@ def main(arguments: list[str] | None = None) -> int:
             manifest.name, manifest.image_size, manifest.process_rate_hz, manifest.clip_length, manifest.mean, manifest.std,
             model.backbone.text_dim, model.backbone.tokens_per_second,
         )  # fmt: skip
-        world = options.world or trained_on(manifest.training)
-        seen = watch(model, spec, options.clips, options.split, options.seed, world)
-        figures = measure(heat_of(model, tokenizer, seen), seen.deeds, Naming(world, manifest.prompts))
+        seen = watch(model, spec, options.clips, options.split, options.seed)
+        figures = measure(heat_of(model, tokenizer, seen), seen.deeds, Naming(manifest.prompts))
     except TvauError as error:
         print(f"guidance: {error}", file=sys.stderr)
         return 2
@@ -203,7 +206,6 @@ def main(arguments: list[str] | None = None) -> int:
     if options.json:
         facts = {
             "model": options.model,
-            "world": world,
             "split": options.split,
             "seed": options.seed,
             "clips": options.clips,

@@ -1,6 +1,6 @@
 """Heat maps finer than the patch grid: what each way to refine one gains, and what it costs beside the vision tower.
 
-The checkpoint watches clips of the synthetic world's validation split, half of them with an anomaly. Every pair of frames gives
+The checkpoint watches clips of the synthetic world's split familiar, half of them with an anomaly. Every pair of frames gives
 one map; the truth is what is abnormal in either of its frames. For RBDC and TBDC, boxes are the components of the map at one
 low level; beside them stand the boxes that events are made of. Every map is brought to the frame's size (bilinear) for the
 pixel figures, so that output sizes can be compared. Timings run in turn with the tower's, in one process on one thread.
@@ -30,14 +30,14 @@ from tvau_runtime.frames import pack_pair, resize
 from tvau_runtime.refinement import upsample
 from tvau_runtime.regions import UPSAMPLING, find_regions
 from tvau_runtime.stream import heatmap_of
-from tvau_training.drawn import drawn_clips, world_of
+from tvau_training.drawn import drawn_clips
 from tvau_training.metrics import detection_scores, heatmap_boxes, pixel_scores
 from tvau_training.world import Clip
 
 EXAMPLES = """\
 examples:
   python benchmarks/refinement.py --seed 5000 --json out/refinement.json
-  python benchmarks/refinement.py --tune --seed 0 --sizes 112x140      their parameters, one by one
+  python benchmarks/refinement.py --tune --seed 0 --sizes 140x252      their parameters, one by one
 """
 LEVELS = (0.05,)
 """More and higher ones only add false boxes: RBDC is a matter of recall."""
@@ -155,10 +155,10 @@ GRID: dict[str, tuple[Refinement, int]] = {
 }
 
 
-def watch(engine: Backend, clips: int, seed: int, world: str) -> list[Pair]:
+def watch(engine: Backend, clips: int, seed: int) -> list[Pair]:
     """Every pair of all clips, encoded."""
     spec, found = engine.spec, []
-    for number, clip in enumerate(drawn_clips(spec, clips, "validation", seed, world)):
+    for number, clip in enumerate(drawn_clips(spec, clips, "familiar", seed)):
         masks = clip.anomaly_masks
         for step in range(len(masks) // 2):
             pixels = _packed(clip.frames[2 * step], clip.frames[2 * step + 1], spec)
@@ -283,7 +283,7 @@ def _size(text: str) -> tuple[int, int]:
     try:
         height, width = (int(part) for part in text.split("x"))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"must be HEIGHTxWIDTH, as 112x140, got {text!r}") from None
+        raise argparse.ArgumentTypeError(f"must be HEIGHTxWIDTH, as 140x252, got {text!r}") from None
     if min(height, width) < 8:
         raise argparse.ArgumentTypeError(f"must be at least 8x8, got {text}")
     return height, width
@@ -301,9 +301,9 @@ def main() -> int:
         "--sizes",
         type=_size,
         nargs="+",
-        default=[(56, 70), (112, 140), (240, 320)],
+        default=[(70, 126), (140, 252), (252, 448)],
         metavar="HxW",
-        help="output sizes (default: 56x70 112x140 240x320)",
+        help="output sizes (default: 70x126 140x252 252x448)",
     )
     parser.add_argument("--tune", action="store_true", help="a grid of parameters instead of the chosen ones")
     parser.add_argument("--repeats", type=int, default=40, help="timings per figure; the median counts (default: 40)")
@@ -316,7 +316,7 @@ def main() -> int:
             if getattr(options, name) < least:
                 raise ConfigError(f"--{name} must be at least {least}, got {getattr(options, name)}")
         engine = open_backend(EngineConfig(model=options.model, threads=1))
-        pairs = watch(engine, options.clips, options.seed, world_of(options.model))
+        pairs = watch(engine, options.clips, options.seed)
         rows, boxes = measure(pairs, methods, options.sizes), measure_boxes(pairs, threshold)
         add_costs(rows, engine, pairs, methods, options.repeats)
     except TvauError as error:

@@ -27,6 +27,7 @@ from tvau_training import data, world
 from tvau_training.annotate.annotator import fit_image
 from tvau_training.annotate.refinement import blur_background
 from tvau_training.annotate.server import JPEG_QUALITY
+from tvau_training.world.dialogue import RIDES, doing_of
 from tvau_training.world.palette import COLORS
 
 __all__ = ["FAULTS", "Fault", "Faults", "Footage", "ScriptedServer", "Seen", "footage"]
@@ -106,14 +107,14 @@ class Footage:
 
 
 def _seen(actor: world.Actor, t: int) -> Seen:
-    rider = actor.kind == "bicycle"
+    rider = actor.kind in RIDES
     top = f"a{'n' if actor.color[0] in 'aeiou' else ''} {actor.color} top"
     x0, y0, x1, y1 = (float(v) for v in actor.boxes[t])
     return Seen(
         actor=actor.id,
         category="person" if rider else actor.kind,
         appearance=top if rider or actor.kind == "person" else actor.color,
-        action=actor.action.replace("riding", "riding a bicycle") if rider else actor.action,
+        action=doing_of(actor.kind, actor.action),
         box=(x0, y0, x1, y1),
         abnormal=bool(actor.abnormal_frames[t]),
     )

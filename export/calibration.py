@@ -18,7 +18,6 @@ from tvau_runtime.manifest import Manifest
 from tvau_runtime.model import checkpoint
 from tvau_runtime.model.tvau import TVAU
 from tvau_runtime.tokenizer import TextTokenizer
-from tvau_training.world import trained_on
 
 __all__ = ["Calibration", "Feed"]
 
@@ -57,8 +56,6 @@ class Calibration:
 
     def _pixels(self, size: tuple[int, int]) -> Iterator[np.ndarray]:
         model, manifest, _ = self._opened
-        found = labelled_clips(
-            model_spec(manifest, model.backbone, size), self._clips, CALIBRATION, trained_on(manifest.training)
-        )
+        found = labelled_clips(model_spec(manifest, model.backbone, size), self._clips, CALIBRATION)
         for pixels, _ in tqdm(found, total=self._clips, desc="calibration", unit="clip", dynamic_ncols=True):
             yield pixels

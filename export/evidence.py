@@ -1,4 +1,4 @@
-"""What graphs are checked on: frames of a video, and clips of the synthetic world's validation split. Knows no model."""
+"""What graphs are checked on: frames of a video, and clips of the synthetic world. Knows no model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tvau_runtime.errors import FrameError
 from tvau_runtime.video import VideoReader
 from tvau_runtime.window import FrameSampler
 from tvau_training.batches import pack_clip
-from tvau_training.world import FRAME_SIZES, make_some_clip
+from tvau_training.world import FRAME_SIZE, make_some_clip
 
 __all__ = ["CALIBRATION", "CHECK", "labelled_clips", "video_windows"]
 
@@ -22,15 +22,15 @@ CHECK = 500_000
 CALIBRATION = 0
 """Seed of the first clip that they are calibrated on."""
 ABNORMAL = 0.25
-"""A patch counts as abnormal from this share of it on."""
+"""A patch counts as abnormal from this share of it on, and so does the one that shows most."""
 
 
-def labelled_clips(spec: ModelSpec, count: int, seed: int, world: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Clips of a world's validation split, every other one with an anomaly.
+def labelled_clips(spec: ModelSpec, count: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Clips of the world that no training sees, every other one with an anomaly.
 
     Each is packed pixels float32 [T', P, 1176] and which patches are abnormal, bool [T', gh, gw].
     """
-    height, width = FRAME_SIZES[world]
+    height, width = FRAME_SIZE
     for number in range(count):
         clip = make_some_clip(
             seed + number,
@@ -38,14 +38,14 @@ def labelled_clips(spec: ModelSpec, count: int, seed: int, world: str) -> Iterat
             length=spec.clip_length,
             rate_hz=spec.process_rate_hz,
             anomaly=number % 2 == 0,
-            split="validation",
+            split="familiar",
             aspect=width / height,
-            world=world,
         )
         masks = clip.anomaly_masks.astype(np.float32)
         pairs = np.maximum(masks[::2], masks[1::2])
         share = [cv2.resize(pair, spec.grid[::-1], interpolation=cv2.INTER_AREA) for pair in pairs]
-        yield pack_clip(clip.frames, spec), np.stack(share) >= ABNORMAL
+        least = [min(ABNORMAL, each.max()) if each.any() else ABNORMAL for each in share]  # what is small is there, too
+        yield pack_clip(clip.frames, spec), np.stack([each >= most for each, most in zip(share, least, strict=True)])
 
 
 def video_windows(video: Path, spec: ModelSpec, count: int) -> list[np.ndarray]:

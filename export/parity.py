@@ -54,13 +54,12 @@ BOUNDS = {
 
 @torch.no_grad()
 def compare(
-    model: TVAU, tokenizer: TextTokenizer, prompts: Prompts, directory: Path, video: Path, clips: int, world: str
+    model: TVAU, tokenizer: TextTokenizer, prompts: Prompts, directory: Path, video: Path, clips: int
 ) -> Figures:
     """Errors per graph on random input and on frames of a video, shares of equal tokens, and the heat map's AUROC.
 
-    model: at the image size of the graphs' first. video: its first windows are looked at. clips: so many of the validation split
-    of this world.
-    Everything is drawn from one seed. Raises `FrameError` for a video that cannot be used.
+    model: at the image size of the graphs' first. video: its first windows are looked at. clips: so many of the world's
+    validation split. Everything is drawn from one seed. Raises `FrameError` for a video that cannot be used.
     """
     engine = OnnxBackend(directory, "cpu")
     windows = video_windows(video, engine.spec, WINDOWS)
@@ -80,7 +79,7 @@ def compare(
         prompt, positions = first_prompt(model, tokenizer, tokens, maps, engine.spec.process_rate_hz)
         same += _decode(model, engine, prompt, positions, figures["decoder"], kind)
     figures["decoder"]["same_tokens"] = sum(same) / len(same)
-    figures["heat_map"] = _heat_map(model, engine, text, clips, world)
+    figures["heat_map"] = _heat_map(model, engine, text, clips)
     return figures
 
 
@@ -137,10 +136,10 @@ def _decode(
     return same
 
 
-def _heat_map(model: TVAU, engine: OnnxBackend, text: torch.Tensor, clips: int, world: str) -> dict[str, float]:
+def _heat_map(model: TVAU, engine: OnnxBackend, text: torch.Tensor, clips: int) -> dict[str, float]:
     """AUROC of the heat map per patch, of the checkpoint and of the graphs, on the same clips."""
     truth, before, after = [], [], []
-    found = labelled_clips(engine.spec, clips, CHECK, world)
+    found = labelled_clips(engine.spec, clips, CHECK)
     for pixels, abnormal in tqdm(found, total=clips, desc="clips", unit="clip", dynamic_ncols=True):
         truth.append(abnormal.ravel())
         before.append(heatmap(model.encode(torch.from_numpy(pixels), text)[1]).numpy().ravel())

@@ -29,13 +29,12 @@ from tvau_runtime.manifest import EXPORT, Manifest
 from tvau_runtime.model import checkpoint
 from tvau_runtime.model.backbone import Backbone
 from tvau_runtime.model.tvau import TVAU
-from tvau_training.world import trained_on
 
 EXAMPLES = """\
 examples:
   python export/to_onnx.py --model runs/tiny/checkpoint                 into its own folder onnx, which then runs by default
   python export/to_onnx.py --out out/onnx                               the embedded model at its own size
-  python export/to_onnx.py --model runs/tiny/checkpoint --out out/onnx --size 112x140 --size 224x280
+  python export/to_onnx.py --model runs/tiny/checkpoint --out out/onnx --size 140x252 --size 224x392
   python export/to_onnx.py --out out/onnx-int8 --precision int8 --frames video.mp4
   tvau watch video.mp4 --model out/onnx                                 use it; torch is not needed
 """
@@ -100,8 +99,7 @@ def export(
             **facts,
         ).write(draft)
         if check:
-            world = trained_on(manifest.training)
-            figures = compare(checkpoint.load(source)[0], tokenizer, manifest.prompts, draft, video, clips, world)
+            figures = compare(checkpoint.load(source)[0], tokenizer, manifest.prompts, draft, video, clips)
             if fault := first_fault(figures, precision):
                 raise ModelError(f"the graphs differ from the checkpoint, and nothing was written: {fault}")
             artifact = dataclasses.replace(artifact, parity=figures).write(draft)
@@ -161,7 +159,7 @@ def _size(text: str) -> tuple[int, int]:
     try:
         height, width = (int(side) for side in text.lower().split("x"))
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"expected HEIGHTxWIDTH, such as 112x140, got {text!r}") from error
+        raise argparse.ArgumentTypeError(f"expected HEIGHTxWIDTH, such as 140x252, got {text!r}") from error
     if min(height, width) < 28 or height % 28 or width % 28:
         raise argparse.ArgumentTypeError(f"height and width must be multiples of 28, got {text}")
     return height, width

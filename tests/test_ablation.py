@@ -31,7 +31,7 @@ def run(recipe, out, *more):
 def recipe(tmp_path_factory):
     """Of the checkpoint `tiny`'s sizes."""
     path = tmp_path_factory.mktemp("recipe") / "mini.yaml"
-    return write_recipe(path, image_size=[56, 84], clip_length=8, world="surveillance")
+    return write_recipe(path, image_size=[56, 84], clip_length=8)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,6 @@ def test_only_what_is_left_out_differs(ablated, tiny):
         assert Manifest.read(path).without == kind
         assert same(weights(path, "ahd.safetensors"), weights(tiny, "ahd.safetensors"))
         assert not same(weights(path, "rae.safetensors"), weights(tiny, "rae.safetensors")), "it begins anew"
-        assert drawn.world_of(str(path)) == "surveillance"
 
 
 def test_the_pipeline_runs_them_without_what_is_left_out(ablated):
@@ -79,10 +78,9 @@ def test_the_pipeline_runs_them_without_what_is_left_out(ablated):
 def test_one_table_of_several_checkpoints(ablated, tiny, tmp_path, capsys):
     given = [f"whole={tiny}", *(str(ablated[kind]) for kind in ("rae", "ahd"))]
     out = tmp_path / "out"
-    assert evaluate.main(["--ablate", *given, "--clips", "4", "--world", "street", "--out", str(out)]) == 0
+    assert evaluate.main(["--ablate", *given, "--clips", "4", "--out", str(out)]) == 0
     table = capsys.readouterr().out
     found = json.loads((out / "ablation.json").read_text())
-    assert found["world"] == "street"
     assert list(found["rows"]) == ["whole", "without rae", "without ahd"]
     for name, row in found["rows"].items():
         assert re.search(rf"^{name} ", table, re.M)
@@ -102,7 +100,7 @@ def test_on_a_data_set_each_checkpoint_has_a_folder_of_its_own(ablated, copies, 
     assert "micro_auc" in capsys.readouterr().out
 
 
-def test_clips_of_the_models_own_world_are_taken(ablated, monkeypatch, tmp_path):
+def test_clips_of_the_split_are_drawn_at_the_usual_size(ablated, monkeypatch, tmp_path):
     asked = []
     make_some_clip = drawn.make_some_clip
     monkeypatch.setattr(
@@ -111,7 +109,7 @@ def test_clips_of_the_models_own_world_are_taken(ablated, monkeypatch, tmp_path)
     path = tmp_path / "figures.json"
     flags = ["--clips", "4", "--split", "seen", "--unchecked", "--json", str(path)]
     assert evaluate.main(["--model", str(ablated["rae"]), *flags]) == 0
-    assert {(each["world"], each["size"], each["split"]) for each in asked} == {("surveillance", (252, 448), "seen")}
+    assert {(each["size"], each["split"]) for each in asked} == {((252, 448), "seen")}
     figures = json.loads(path.read_text())
     assert {"bleu4_target", "bleu4_trajectory", "yes_no_acc", "yes_no_bacc", "what_accuracy"} <= figures.keys()
 
@@ -127,7 +125,7 @@ def test_the_kinds_of_the_split_may_be_named(ablated, monkeypatch, tmp_path):
         assert evaluate.main(["--model", str(ablated["rae"]), "--clips", "4", "--json", str(path), *flags]) == 0
         assert json.loads(path.read_text())["named"] == bool(flags)
     own, named = prompts
-    assert named.abnormal == anomalies("surveillance", "test") and "person crawling" in named.abnormal
+    assert named.abnormal == anomalies("test") and "person crawling" in named.abnormal
     assert "person crawling" not in own.abnormal and named.normal == own.normal
 
 

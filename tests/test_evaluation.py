@@ -196,7 +196,6 @@ def test_the_command_line(copies, tmp_path, capsys):
         (["--data", "auto", ".", "--seed", "3"], "about clips of the world"),
         (["--data", "auto", ".", "--split", "demo"], "no split 'demo'"),
         (["--data", "auto", ".", "--clips", "0"], "at least 1"),
-        (["--data", "auto", ".", "--world", "street"], "about clips of the world"),
         (["--data", "auto", ".", "x"], "a folder, or a name and a folder"),
         (["--data", "."], "is none of the data sets"),
         (["--out", "x"], "go with --data"),

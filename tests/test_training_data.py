@@ -92,8 +92,8 @@ def test_the_worlds_stream_is_as_it_was():
     recipe = read_recipe("tiny")
     spec = ModelSpec("x", recipe.image_size, 4.0, recipe.clip_length, CLIP_MEAN, CLIP_STD, 192, 2.0)
     known = {
-        (2, 0): ("0eb85f6d5f47", "646d14b1f108", "eec8d56d3a06", "1c55b138f72e"),
-        (3, 4): ("22a044da0bf8", "693c58b984a1", "6799afd1eccd", "6c6a670933fe"),
+        (2, 0): ("d0a49d23328c", "1334a0e0e223", "21d40d824885", "dd8584d10eff"),
+        (3, 4): ("1b45493eb2d8", "2f671691b5e2", "427ad21b2135", "e2b7a3de62a2"),
     }
     for (series, refine_from), digests in known.items():
         data = ClipData(recipe, spec, TOKENIZER, series=series, refine_from=refine_from, narration_turns=5)
@@ -198,8 +198,9 @@ def test_a_backbone_of_the_recipes_making_may_be_trained_on(recipe_file, start, 
         for folder in (start, tmp_path / "checkpoint")
     )
     changed = {name for name in before if not torch.equal(before[name], after[name])}
-    assert {"visual" in name for name in changed} == {True, False}, "vision tower and language model"
-    assert not changed & set(load_file(Path(start) / "ahd.safetensors"))
+    decoder = set(load_file(Path(start) / "ahd.safetensors"))
+    assert {"visual" in name for name in changed - decoder} == {True, False}, "vision tower and language model"
+    assert changed & decoder, "its features are others now, so the AHD begins anew"
     assert not (tmp_path / "checkpoint" / "lora").exists(), "it was of the language model as it was"
     engine = open_backend(EngineConfig(model=str(tmp_path / "checkpoint"), device="cpu"))
     assert engine.spec.grid == (2, 4)
@@ -255,8 +256,8 @@ def _heat(model, text, clip, spec):
 
 
 def test_one_clip_teaches_its_kind(tmp_path):
-    """From a video with its mask: heat on the same kind in another clip rises, and the rest of the checkpoint stays."""
-    kind, size, rate = "person walking on the road", (120, 160), LAYOUTS["folder"].rate_hz
+    """From a video with its mask: the same kind stands out more in other clips of that place, and all but the AHD stays."""
+    kind, size, rate = "person walking on the road", (140, 252), LAYOUTS["folder"].rate_hz
     shown = make_clip(31, size=size, length=40, rate_hz=rate, anomalies=[(kind, 2.0)], split="train")
     LAYOUTS["folder"].write(tmp_path, "train_road", 2, shown)
     recipe = read_recipe("tiny")
@@ -276,11 +277,14 @@ def test_one_clip_teaches_its_kind(tmp_path):
         model, manifest, tokenizer = checkpoint.load(directory)
         text = checkpoint.text_features(model, tokenizer, manifest.prompts)
         heat.append(
-            [_heat(model, text, make_clip(s, size=size, anomalies=[(kind, 1.0)], split="test"), spec) for s in range(3)]
+            [
+                _heat(model, text, make_clip(seed, size=size, anomalies=[(kind, 1.0)], place=31), spec)
+                for seed in (32, 33, 34)
+            ]
         )
     before, after = np.mean(heat[0], axis=0), np.mean(heat[1], axis=0)
-    assert after[0] > before[0] + 0.05, (before, after)
-    assert after[0] - before[0] > after[1] - before[1], (before, after)
+    assert after[0] / after[1] > 2 * before[0] / before[1], (before, after)
+    assert after[0] > 0.1, (before, after)
     for part in ("rae.safetensors", "lora/adapter_model.safetensors", "backbone/model.safetensors"):
         assert (tiny / part).read_bytes() == (tmp_path / "run" / "checkpoint" / part).read_bytes(), part
 
@@ -311,11 +315,11 @@ def test_a_pose_is_told_in_body_heights_and_from_left_to_right():
 
 def test_what_people_do_is_a_dense_target_of_the_backbone(spec):
     recipe = dataclasses.replace(
-        read_recipe("surveillance"), image_size=(56, 112), render_size=(72, 144), clip_length=4, clips_per_place=1
+        read_recipe("tiny"), image_size=(56, 112), render_size=(72, 144), clip_length=4, clips_per_place=1
     )
     spec = dataclasses.replace(spec, image_size=(56, 112))
     data = ClipData(recipe, spec, TOKENIZER, series=0, refine_from=9, narration_turns=1)
-    names = naming("surveillance")
+    names = naming()
     (batch,) = next(batches(data, 6, 0, 1, 0))
     found = most_done(torch.from_numpy(names.kind_of)[batch.deeds.long()], int(names.kind_of.max()) + 1)
     assert found.shape == batch.kinds.shape and len(found.unique()) > 3

@@ -102,7 +102,8 @@ class Batch:
 
 
 class ClipData(Dataset):
-    """Items of one stage, half of them with an anomaly. kinds: which, None for those of the split. frames: of a clip, 0 for as
+    """Items of one stage, half of them with an anomaly. kinds: which, None for those of the recipe's split. eventful: nearly all
+    have one, as what is rarely done is to be learned too. frames: of a clip, 0 for as
     many as the model takes. refine_from: the item from which the dialogue is about anomalies, after narration of what is to be
     seen, in `narration_turns` turns of the many, which come in random order. Items of another series, 0..9, show other clips.
     """
@@ -116,11 +117,11 @@ class ClipData(Dataset):
         series: int,
         refine_from: int,
         narration_turns: int,
-        split: str = "train",
         kinds: Sequence[str] | None = None,
         frames: int = 0,
+        eventful: bool = False,
     ) -> None:
-        self.recipe, self.spec, self.path, self.split = recipe, spec, tokenizer, split
+        self.recipe, self.spec, self.path, self.eventful = recipe, spec, tokenizer, eventful
         self.first = recipe.seed * 10_000_000 + series * 1_000_000
         self.refine_from, self.narration_turns = refine_from, narration_turns
         self.kinds, self.frames = kinds, frames or recipe.clip_length
@@ -130,14 +131,11 @@ class ClipData(Dataset):
     def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
         self._tokenizer = self._tokenizer or TextTokenizer(self.path)
         cv2.setNumThreads(1)
-        recipe, rng = (
-            self.recipe,
-            np.random.default_rng(self.first + index),
-        )
+        rng = np.random.default_rng(self.first + index)
         clip = self._clip(index)
         refine = index >= self.refine_from
         turns = some(anomaly_dialogue(clip, rng), rng) if refine else normal_dialogue(clip, rng)[: self.narration_turns]
-        dialogues = (encode_dialogue(each, self._tokenizer) for each in (turns, imagined_dialogue(rng, recipe.world)))
+        dialogues = (encode_dialogue(each, self._tokenizer) for each in (turns, imagined_dialogue(rng)))
         return (pack_clip(clip.frames, self.spec), *self._targets(clip), *itertools.chain(*dialogues))
 
     def _clip(self, index: int) -> Clip:
@@ -148,15 +146,15 @@ class ClipData(Dataset):
             length=self.frames,
             rate_hz=recipe.process_rate_hz,
             kinds=self.kinds,
-            split=self.split,
-            world=recipe.world,
+            anomaly=True if self.eventful and index % 8 else None,
+            split=recipe.split,
             place=self.first + _place(index, recipe.clips_per_place),
         )
 
     def _targets(self, clip: Clip) -> tuple[np.ndarray, ...]:
         (rows, columns), steps = self.spec.grid, len(clip.frames) // 2
         masks = mask_cells(clip.anomaly_masks, self.spec)
-        size, number = (columns * MASK_SCALE, rows * MASK_SCALE), naming(clip.world).number
+        size, number = (columns * MASK_SCALE, rows * MASK_SCALE), naming().number
         deeds, clearest = np.zeros(masks.shape, np.int16), np.full(masks.shape, LEAST_SHARE, np.float32)
         kinds = np.zeros((steps, rows, columns), np.int64)
         motion = np.zeros((steps, rows, columns, 2), np.float32)

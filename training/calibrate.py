@@ -1,10 +1,9 @@
 """Fits a checkpoint's calibration, so that its probabilities mean something, and measures it on clips that the fit never saw.
 
-Two things are fitted, each a temperature, and a bias where that pays, on clips of the validation split of the version of the
-world that the checkpoint was trained on: the mean of a window's heat-map peaks to the probability of an anomaly in it, and the
-language model's own yes to the same. Half of the clips hold an anomaly: where they are rarer, so are they in truth among
-windows of a given probability. Heat maps and weights stay as they are; the fit stands in tvau.json, and in the manifest of the
-checkpoint's own exported graphs.
+Two things are fitted, each a temperature, and a bias where that pays, on clips of the synthetic world: the mean of a window's
+heat-map peaks to the probability of an anomaly in it, and the language model's own yes to the same. Half of the clips hold an
+anomaly: where they are rarer, so are they in truth among windows of a given probability. Heat maps and weights stay as
+they are; the fit stands in tvau.json, and in the manifest of the checkpoint's own exported graphs.
 """
 
 from __future__ import annotations
@@ -32,9 +31,10 @@ from tvau_runtime.grounding import score_logit
 from tvau_runtime.manifest import EXPORT, Manifest
 from tvau_runtime.pipeline import Pipeline, open_pipeline
 from tvau_runtime.types import Frame
-from tvau_training.drawn import drawn_clips, world_of
+from tvau_training.drawn import drawn_clips
 from tvau_training.metrics import calibration_error, reliability_bins
 from tvau_training.reliability import draw_reliability
+from tvau_training.world import SPLITS
 
 __all__ = ["Logits", "fit", "gather", "main", "save"]
 
@@ -57,15 +57,15 @@ class Logits:
     truth: np.ndarray
 
 
-def gather(pipeline: Pipeline, clips: int, split: str, seed: int, world: str = "street") -> Logits:
+def gather(pipeline: Pipeline, clips: int, split: str, seed: int) -> Logits:
     """One window each of `clips` clips, every second with an anomaly, through the same pipeline as a camera's frames.
 
-    world: the version that they are of. The calibration that the pipeline was opened with is set aside.
+    The calibration that the pipeline was opened with is set aside.
     """
     backend = pipeline.backend
     backend.spec = dataclasses.replace(backend.spec, calibration=Calibration())
     score, yes, truth = [], [], []
-    for number, clip in enumerate(drawn_clips(pipeline.geometry, clips, split, seed, world)):
+    for number, clip in enumerate(drawn_clips(pipeline.geometry, clips, split, seed)):
         camera = f"{split}{number}"
         for index, image in enumerate(clip.frames):
             pipeline.push(Frame(image, round(index / clip.rate_hz * 1e9), camera))
@@ -139,23 +139,23 @@ def _report(name: str, scale: Scale, found: dict[str, Logits]) -> dict:
 
 
 def _run(options: argparse.Namespace) -> int:
-    directory, world = find_model(options.model), world_of(options.model)
+    directory = find_model(options.model)
     config = PipelineConfig(
         engine=EngineConfig(model=options.model, device=options.device),
         dialogue=DialogueConfig(max_new_tokens=1, contradictions="ignore", max_sessions=1),
     )
     with open_pipeline(config) as pipeline:
-        found = {"validation": gather(pipeline, options.clips, "validation", options.seed, world)}
-        scales = {name: fit(getattr(found["validation"], name), found["validation"].truth) for name in TITLES}
+        found = {"fitted": gather(pipeline, options.clips, options.split, options.seed)}
+        scales = {name: fit(getattr(found["fitted"], name), found["fitted"].truth) for name in TITLES}
         if options.test_clips:
-            found["test"] = gather(pipeline, options.test_clips, "test", options.test_seed, world)
+            found["test"] = gather(pipeline, options.test_clips, options.split, options.test_seed)
     report = {name: _report(name, scale, found) for name, scale in scales.items()}
     if options.diagram:
         shown = list(found.values())[-1]
         draw_reliability(options.diagram, [_panel(name, shown, scale) for name, scale in scales.items()])
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
-        facts = {"model": options.model, "clips": options.clips, "seed": options.seed}
+        facts = {"model": options.model, "split": options.split, "clips": options.clips, "seed": options.seed}
         facts |= {"test_clips": options.test_clips, "test_seed": options.test_seed, **report}
         options.json.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     if options.dry_run:
@@ -190,14 +190,18 @@ def main(arguments: list[str] | None = None) -> int:
         "--model", default="tvau-tiny", help="checkpoint or export: embedded name or directory (default: tvau-tiny)"
     )
     parser.add_argument("--device", default="auto", help="cpu, cuda or auto (default: auto)")
+    parser.add_argument("--clips", type=_count(4 * FOLDS), default=600, help="clips that are fitted to (default: 600)")
+    parser.add_argument("--seed", type=_count(0), default=0, help="seed of the first of them (default: 0)")
     parser.add_argument(
-        "--clips", type=_count(4 * FOLDS), default=600, help="validation clips that are fitted to (default: 600)"
+        "--test-clips", type=_count(0), default=200, help="other clips that are measured on, 0: none (default: 200)"
     )
-    parser.add_argument("--seed", type=_count(0), default=0, help="first validation clip's seed (default: 0)")
     parser.add_argument(
-        "--test-clips", type=_count(0), default=200, help="test clips that are measured on, 0: none (default: 200)"
+        "--test-seed", type=_count(0), default=500_000, help="seed of the first of them (default: 500000)"
     )
-    parser.add_argument("--test-seed", type=_count(0), default=0, help="first test clip's seed (default: 0)")
+    parser.add_argument(
+        "--split", default="familiar", choices=[s for s in SPLITS if s not in ("train", "home")],
+        help="of the synthetic world; familiar: what tvau-tiny was trained on, in clips that it never saw (default: familiar)",
+    )  # fmt: skip
     parser.add_argument("--diagram", type=Path, metavar="PNG", help="also draw a reliability diagram")
     parser.add_argument("--json", type=Path, help="also write the figures there")
     parser.add_argument("--dry-run", action="store_true", help="leave the model as it is")

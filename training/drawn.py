@@ -17,27 +17,17 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
-from tvau_runtime.backends import find_model
 from tvau_runtime.backends.base import ModelSpec
 from tvau_runtime.chat import QUESTION_ANOMALY, QUESTION_TARGET, QUESTION_TRAJECTORY
-from tvau_runtime.manifest import Manifest
 from tvau_runtime.pipeline import Pipeline
 from tvau_runtime.stream import Geometry
 from tvau_runtime.types import Answer, Frame
 
 from .language import ASKED, Heard, kind_of, language_figures
-from .world import FRAME_SIZES, Clip, make_some_clip, place_of, trained_on
+from .world import FRAME_SIZE, Clip, make_some_clip, place_of
 from .world.dialogue import NOTHING
 
-__all__ = ["Evidence", "drawn_clips", "measure", "world_of"]
-
-
-def world_of(model: str) -> str:
-    """The version of the world that a checkpoint, given by directory or embedded name, was trained on; the first one where its
-    manifest does not say. Raises `ModelError`."""
-    directory = find_model(model)
-    known = Manifest.read(directory).training if (directory / Manifest.FILE).is_file() else {}
-    return trained_on(known)
+__all__ = ["Evidence", "drawn_clips", "measure"]
 
 
 @dataclass
@@ -67,28 +57,24 @@ class Evidence:
     and whether it still contradicts."""
 
 
-def drawn_clips(shape: Geometry | ModelSpec, count: int, split: str, seed: int, world: str) -> Iterator[Clip]:
+def drawn_clips(shape: Geometry | ModelSpec, count: int, split: str, seed: int) -> Iterator[Clip]:
     """What a model is measured on, with a progress bar: clips of one window of this shape from seed `seed` on, every other one
     with an anomaly, at the size that the world is usually drawn at."""
     for number in tqdm(range(count), desc=split, unit="clip", dynamic_ncols=True):
         yield make_some_clip(
             seed + number,
-            size=FRAME_SIZES[world],
+            size=FRAME_SIZE,
             length=shape.clip_length,
             rate_hz=shape.process_rate_hz,
             anomaly=number % 2 == 0,
             split=split,
-            world=world,
         )
 
 
-def measure(
-    pipeline: Pipeline, clips: int, split: str, seed: int, unchecked: bool = False, world: str = "street"
-) -> dict:
-    """All figures, 0..1, over `clips` clips of which about half hold an anomaly. unchecked: of the model's own words. world: its
-    version."""
+def measure(pipeline: Pipeline, clips: int, split: str, seed: int, unchecked: bool = False) -> dict:
+    """All figures, 0..1, over `clips` clips of which about half hold an anomaly. unchecked: of the model's own words."""
     found = Evidence()
-    for number, clip in enumerate(drawn_clips(pipeline.geometry, clips, split, seed, world)):
+    for number, clip in enumerate(drawn_clips(pipeline.geometry, clips, split, seed)):
         _watch(pipeline, clip, f"clip{number}", found)
         own, mended = (_ask(pipeline, f"clip{number}", handling) for handling in ("flag", "regenerate"))
         _note(clip, own if unchecked else mended, found)

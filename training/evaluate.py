@@ -23,23 +23,24 @@ from tvau_runtime.manifest import Manifest
 from tvau_runtime.pipeline import Pipeline, open_pipeline
 from tvau_training.data import DATA_SETS, DataSet, open_data
 from tvau_training.data.writers import staged
-from tvau_training.drawn import measure, world_of
+from tvau_training.drawn import measure
 from tvau_training.evaluation import evaluate_clips
 from tvau_training.language import FIGURES
+from tvau_training.make_world import APART, file_split
 from tvau_training.talks import DIALOGUES, read_talks
-from tvau_training.world import SPLITS, WORLDS, anomalies
+from tvau_training.world import SPLITS, anomalies
 
 EXAMPLES = """\
 examples:
   python training/evaluate.py                                   the embedded model on 200 test clips
   python training/evaluate.py --model runs/tiny/checkpoint --clips 100 --json out/metrics.json
-  python training/evaluate.py --model runs/surveillance/checkpoint --split seen     known kinds of anomaly in new places
+  python training/evaluate.py --model runs/tiny/checkpoint --split seen     known kinds of anomaly in new places
   python training/evaluate.py --named                           the same, with prompts for the kinds that are new to the model
   python training/evaluate.py --unchecked                       the model's own words, whatever its evidence shows
   python training/evaluate.py --data /data/UBnormal --split validation --out out/ubnormal --baselines
                                                                 micro and macro AUC, RBDC and TBDC of a data set (docs/DATA.md),
                                                                 BLEU-4 and yes or no where it has dialogues, and pictures
-  python training/evaluate.py --ablate full=runs/surveillance/checkpoint runs/without-rae/checkpoint --data out/cameras
+  python training/evaluate.py --ablate full=tvau-tiny runs/without-rae/checkpoint --data out/cameras
                                                                 a table with a row for each checkpoint, and ablation.json
 """
 ON_DATA = ("micro_auc", "macro_auc", "rbdc", "tbdc")
@@ -74,11 +75,11 @@ def measure_data(pipeline: Pipeline, model: str, options: argparse.Namespace, ou
 def _open_data(options: argparse.Namespace) -> tuple[DataSet, str]:
     """The data set, and the name that the split has in it."""
     *names, directory = options.data
-    seen = options.split == "seen"  # of a copy by make_world.py
-    data = open_data(names[0] if names else "auto", Path(directory) / "seen" if seen else directory)
+    apart = options.split in APART  # a copy by make_world.py
+    data = open_data(names[0] if names else "auto", Path(directory) / options.split if apart else directory)
     for problem in data.problems:
         print(f"evaluate: {problem}", file=sys.stderr)
-    return data, "test" if seen else options.split
+    return data, file_split(options.split)
 
 
 def _model_id(model: str) -> str:
@@ -107,13 +108,12 @@ def evaluate(model: str, options: argparse.Namespace, out: Path | None = None) -
         engine=EngineConfig(model=model, device=options.device),
         dialogue=DialogueConfig(max_sessions=1, contradictions="flag" if options.unchecked else "regenerate"),
     )
-    world = options.world or world_of(model)
     with open_pipeline(config) as pipeline:
         if options.named:
-            pipeline.set_prompts(pipeline.prompts().changed(abnormal=anomalies(world, options.split)))
+            pipeline.set_prompts(pipeline.prompts().changed(abnormal=anomalies(options.split)))
         if options.data:
             return measure_data(pipeline, model, options, out)
-        figures = measure(pipeline, options.clips or 200, options.split, options.seed, options.unchecked, world)
+        figures = measure(pipeline, options.clips or 200, options.split, options.seed, options.unchecked)
     return _blanked(figures, model)
 
 
@@ -129,14 +129,12 @@ def ablate(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
             raise ConfigError(f"--ablate: two rows are called {name!r}; name them, as in {name}-2={model}")
         named[name] = model
     out = options.out or Path("out", "ablation")
-    if not options.data and not options.world:
-        options.world = world_of(next(iter(named.values())))
     rows: dict[str, dict[str, Any]] = {}
     for name, model in named.items():
         print(f"{name}: {model}", file=sys.stderr)
         rows[name] = {"model": model, "without": _left_out(model), **evaluate(model, options, out / name)}
     with staged(out / "ablation.json") as draft:
-        facts = {"data": options.data, "world": options.world, "split": options.split, "seed": options.seed}
+        facts = {"data": options.data, "split": options.split, "seed": options.seed}
         draft.write_text(json.dumps({**facts, "rows": rows}, indent=2) + "\n", encoding="utf-8")
     print(f"{out / 'ablation.json'} holds, of each model's own words:")
     return rows
@@ -171,14 +169,12 @@ def _check(options: argparse.Namespace) -> None:
         raise ConfigError(f"--clips must be at least {1 if options.data else 4}, got {options.clips}")
     if options.data and len(options.data) > 2:
         raise ConfigError(f"--data wants a folder, or a name and a folder, got {' '.join(options.data)!r}")
-    if options.data and (options.seed or options.world):
-        raise ConfigError("--seed and --world are about clips of the world, not of a data set")
+    if options.data and options.seed:
+        raise ConfigError("--seed is about clips of the world, not of a data set")
     if not options.data and (options.tracks or options.baselines or options.dialogues):
         raise ConfigError("--tracks, --baselines and --dialogues go with --data")
     if not options.data and not options.ablate and options.out:
         raise ConfigError("--out and --tracks go with --data; use --json FILE for figures of the world")
-    if options.data and options.split == "demo":
-        raise ConfigError("a data set has no split 'demo'; it may have validation and test")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -204,8 +200,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--split",
         default="test",
-        choices=[s for s in SPLITS if s != "train"],
-        help="default: test; seen holds the kinds of anomaly of train in the places of test (--data: DIR/seen)",
+        choices=[s for s in SPLITS if s not in ("train", "home")],
+        help="default: test; seen holds the kinds of anomaly of train in the places of test, familiar what tvau-tiny was trained "
+        "on, in clips that it never saw (--data: DIR/seen, DIR/familiar)",
     )
     parser.add_argument(
         "--unchecked",
@@ -220,7 +217,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", type=Path, help="also write the figures there")
     world = parser.add_argument_group("clips of the synthetic world (the default)")
-    world.add_argument("--world", choices=WORLDS, help="its version (default: the one that the model was trained on)")
     world.add_argument("--seed", type=int, default=0, help="first clip's seed (default: 0)")
     disk = parser.add_argument_group("clips of a data set on disk")
     disk.add_argument(

@@ -1,4 +1,4 @@
-"""Prompts drawn at random to train the AHD to follow them, in the words that a world has for what it holds.
+"""Prompts drawn at random to train the AHD to follow them, in the words that the world has for what it holds.
 
 A clip's things are told apart by what they are and do (their deeds). Some phrasings and templates are kept from training, to
 measure with. Knows no model.
@@ -13,9 +13,9 @@ import numpy as np
 
 from tvau_runtime.prompts import DEFAULT_PHRASE, DEFAULT_SENTENCE, Prompts
 
-from .world import Actor
-from .world.naming import Thing
-from .world.versions import version
+from .world import NORMALITIES, Actor, anomalies
+from .world.things import THINGS, Thing
+from .world.words import LIFE
 
 __all__ = ["UNSEEN_PHRASE", "UNSEEN_SENTENCE", "Naming", "naming"]
 
@@ -27,15 +27,13 @@ UNSEEN_SENTENCE = "What happens in this video is {}"
 
 
 class Naming:
-    """What can be named in a world. deeds: (kind, action) of actors; number 1 and up, 0 is whatever has no name. own: the prompts
-    that a model of this world has of its own."""
+    """What can be named in the world. deeds: (kind, action) of actors; number 1 and up, 0 is whatever has no name. own: the
+    prompts that a model has of its own."""
 
-    def __init__(self, world: str, own: Prompts | None = None) -> None:
+    def __init__(self, own: Prompts | None = None) -> None:
         """own: None for those of normal life and of what the train split holds."""
-        here = version(world)
-        self.deeds = here.words.life
-        self.things = here.things
-        self.own = own or Prompts(here.normalities, here.anomalies("train"))
+        self.deeds, self.things = LIFE, THINGS
+        self.own = own or Prompts(NORMALITIES, anomalies("train"))
         self._numbers = {deed: number for number, deed in enumerate(self.deeds, 1)}
         self._of = {thing: frozenset(self._numbers[deed] for deed in thing.deeds) for thing in self.things}
         self._known = [thing for thing in self.things if not thing.kept]
@@ -113,7 +111,7 @@ def _words(rng: np.random.Generator, things: Iterable[Thing]) -> tuple[str, ...]
     return tuple(thing.words[rng.integers(len(thing.words))] for thing in things)
 
 
-@functools.lru_cache(maxsize=4)
-def naming(world: str) -> Naming:
-    """Of a world, by its name. Raises `ConfigError`."""
-    return Naming(world)
+@functools.cache
+def naming() -> Naming:
+    """The one that numbers are of."""
+    return Naming()

@@ -15,7 +15,7 @@ from typing import Any
 from sacrebleu.metrics.bleu import BLEU
 
 from .talks import Talk
-from .world.surveillance.actors.people import BAGS
+from .world.actors.people import BAGS
 
 __all__ = ["ASKED", "FIGURES", "Heard", "bleu4", "constant_answers", "kind_of", "language_figures", "truths"]
 

@@ -23,14 +23,14 @@ from tvau_runtime.errors import ConfigError, TvauError
 from tvau_training.data import Clip, open_data
 from tvau_training.data.writers import LAYOUTS, Layout, staged, stretches
 from tvau_training.pictures import grid
-from tvau_training.world import FRAME_SIZES, SPLITS, WORLDS, make_some_clip
+from tvau_training.world import FRAME_SIZE, SPLITS, make_some_clip
 
 EXAMPLES = """\
 examples:
   python training/make_world.py --out out/ubnormal --layout ubnormal --split train --clips 20
   python training/make_world.py --out out/ubnormal --layout ubnormal --split test --clips 10     beside the first
   python training/make_world.py --out out/mine --layout folder --split test --clips 4 --size 480x640 --seconds 20
-  python training/make_world.py --out out/cameras --layout ubnormal --world surveillance --split seen    in out/cameras/seen
+  python training/make_world.py --out out/ubnormal --layout ubnormal --split seen                in out/ubnormal/seen
   python training/data/check.py out/ubnormal                                                     what is there now
 
 Ctrl-C loses nothing: the same command goes on. A greater --clips adds to what is there. Half of the clips hold an anomaly,
@@ -38,6 +38,8 @@ but for the training clips of data sets that train on normal ones alone (all but
 the layout, down to the odd names and file formats that the original has.
 """
 TILE, COLUMNS, MOST_TILES = 320, 4, 40
+APART = ("seen", "familiar")
+"""Splits that are the test split of a copy of their own."""
 
 
 def write_world(
@@ -48,13 +50,12 @@ def write_world(
     seed: int,
     size: tuple[int, int],
     seconds: float,
-    world: str = "street",
 ) -> Path:
-    """Writes what is not there yet. Returns the data set's own folder, in OUT; of the split `seen`, which becomes that copy's
-    test split, in OUT/seen. Raises `ConfigError` where OUT was made with other settings."""
+    """Writes what is not there yet. Returns the data set's own folder, in OUT; of the splits `seen` and `familiar`, which become
+    a copy's test split, in OUT/seen or OUT/familiar. Raises `ConfigError` where OUT was made with other settings."""
     layout = LAYOUTS[name]
     drawn, split = split, file_split(split)
-    out = (out / "seen" if drawn == "seen" else out) / layout.inner
+    out = (out / drawn if drawn in APART else out) / layout.inner
     if split not in layout.splits:
         raise ConfigError(f"{name} has no split {split!r}; it has {' and '.join(layout.splits)}")
     length = round(seconds * layout.rate_hz)
@@ -63,7 +64,7 @@ def write_world(
     _settle(
         out,
         split,
-        {"layout": name, "world": world, "drawn": drawn, "size": list(size), "seconds": seconds, "seed": seed},
+        {"layout": name, "drawn": drawn, "size": list(size), "seconds": seconds, "seed": seed},
     )
     records = _read_records(out / "dialogues.jsonl")
     done = {record["number"] for record in records if record["split"] == split}
@@ -72,7 +73,7 @@ def write_world(
         missing, desc=f"{name} {drawn}", total=clips, initial=clips - len(missing), unit="clip", dynamic_ncols=True
     )
     for number in bar:
-        record = _write_clip(out, layout, number, seed, size=size, length=length, split=drawn, world=world)
+        record = _write_clip(out, layout, number, seed, size=size, length=length, split=drawn)
         layout.share(out, [*records, record])
         with (out / "dialogues.jsonl").open("a", encoding="utf-8") as file:  # the last step: now the clip is done
             file.write(json.dumps(record) + "\n")
@@ -82,7 +83,7 @@ def write_world(
 
 def file_split(split: str) -> str:
     """What a split of the world is in a layout's files."""
-    return "test" if split == "seen" else split
+    return "test" if split in APART else {"home": "train"}.get(split, split)
 
 
 def _write_clip(out: Path, layout: Layout, number: int, seed: int, **drawn: Any) -> dict[str, Any]:
@@ -110,11 +111,9 @@ def _settle(out: Path, split: str, settings: dict[str, Any]) -> None:
     """Notes the settings of a split, or sees that they are those of what is there."""
     path = out / "world.json"
     known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    known = {each: {"world": "street", "drawn": each, **rest} for each, rest in known.items()}  # older ones say less
-    if not known and out.is_dir() and any(each.name != "seen" for each in out.iterdir()):
+    if not known and out.is_dir() and any(each.name not in APART for each in out.iterdir()):
         raise ConfigError(f"{out} is not empty and was not made by this command; give another --out")
-    whole = ("layout", "world")
-    others = [each for each in known.values() if any(each[name] != settings[name] for name in whole)]
+    others = [each for each in known.values() if each["layout"] != settings["layout"]]
     if others or known.get(split, settings) != settings:
         raise ConfigError(
             f"{path} says {known.get(split) or known}, not {settings}; give another --out, or the same settings"
@@ -171,17 +170,17 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the copy")
     parser.add_argument("--layout", choices=list(LAYOUTS), required=True, help="which data set's files to write")
-    parser.add_argument("--world", choices=WORLDS, default="street", help="version of the world (default: street)")
     parser.add_argument(
         "--split",
-        choices=[s for s in SPLITS if s != "demo"],
+        choices=SPLITS,
         default="test",
-        help="default: test; seen (anomalies of train in places of test) goes to OUT/seen, as the test split there",
+        help="default: test; seen (anomalies of train in places of test) and familiar (new clips of home, the small part of "
+        "train that tvau-tiny was trained on) go to OUT/seen and OUT/familiar, as the test split there",
     )
     parser.add_argument("--clips", type=int, default=8, metavar="N", help="clips of this split in all (default: 8)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the first clip (default: 0)")
-    sizes = ", ".join(f"{height}x{width} of {world}" for world, (height, width) in FRAME_SIZES.items())
-    parser.add_argument("--size", type=_size, metavar="HxW", help=f"in pixels (default: {sizes})")
+    usual = "x".join(map(str, FRAME_SIZE))
+    parser.add_argument("--size", type=_size, default=FRAME_SIZE, metavar="HxW", help=f"in pixels (default: {usual})")
     parser.add_argument("--seconds", type=float, default=4.0, metavar="S", help="length of a clip (default: 4)")
     options = parser.parse_args(arguments)
     out = options.out
@@ -192,9 +191,8 @@ def main(arguments: list[str] | None = None) -> int:
             options.split,
             options.clips,
             options.seed,
-            options.size or FRAME_SIZES[options.world],
+            options.size,
             options.seconds,
-            options.world,
         )
         data = open_data(options.layout, out)
         clips = data.split(file_split(options.split))

@@ -77,7 +77,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--start",
         metavar="MODEL",
         help="go on from a T-VAU checkpoint, by directory or embedded name: its backbone, AHD and RAE are taken; "
-        "--stage may then also name backbone and language, which are trained on",
+        "--stage may then also name backbone and language, which are trained on, while AHD and RAE begin anew",
     )
     what.add_argument("--seed", type=int, help="another seed than the recipe's")
     what.add_argument(

@@ -14,7 +14,6 @@ import yaml
 from tvau_runtime.errors import ConfigError
 
 from .backbone_size import BackboneSize
-from .world.versions import version
 
 __all__ = ["RECIPES", "Recipe", "StageSettings", "Stages", "Words", "read_recipe"]
 
@@ -89,8 +88,9 @@ class Recipe:
     """See `recipes/tiny.yaml` for the meaning of each setting.
 
     backbone: the size of a new one, which is trained from nothing, or a checkpoint of transformers, by directory or hub name,
-    that stays as it is. prompts: None takes those of the synthetic world, or of the checkpoint that training starts from.
-    clips_per_place: so many clips in a row happen in one place of the world, which has to be painted but once for them.
+    that stays as it is. split: of the synthetic world: train, or home, a small part of it. prompts: None takes those of the
+    synthetic world, or of the checkpoint that training starts from. clips_per_place: so many clips in a row happen in one place
+    of the world, which has to be painted but once for them.
     """
 
     name: str
@@ -103,17 +103,18 @@ class Recipe:
     rae_conv_widths: tuple[int, int, int]
     lora_rank: int
     stages: Stages
+    split: str = "train"
     prompts: Words | None = None
-    world: str = "street"
     clips_per_place: int = 1
 
     def __post_init__(self) -> None:
-        version(self.world)
         first = [name for name in ("backbone", "language") if getattr(self.stages, name)]
         if isinstance(self.backbone, str) and first:
             raise ConfigError(f"stages: {self.backbone} is not trained; remove {' and '.join(first)}")
         if not isinstance(self.backbone, str) and len(first) < 2:
             raise ConfigError("stages: a backbone that is trained from nothing needs the stages backbone and language")
+        if self.split not in ("train", "home"):
+            raise ConfigError(f"split: models are trained on train or home, got {self.split!r}")
         if min(self.lora_rank, self.clips_per_place, *self.rae_conv_widths) < 1:
             raise ConfigError(
                 "lora_rank, clips_per_place and rae_conv_widths must be at least 1, "

@@ -137,9 +137,8 @@ class Run:
             text,
             self.recipe.lora_rank,
             fresh=self.start.fresh or bool(self.without),
-            bf16=self.bf16,
             prompts=self.manifest.prompts,
-            world=self.recipe.world,
+            bf16=self.bf16,
             without=self.without,
         )
 
@@ -250,7 +249,8 @@ class Run:
         if self.footage is None:
             return ClipData(
                 recipe, spec, self.tokenizer_file, series=series, refine_from=refine_from, narration_turns=turns,
-                kinds=every_kind(recipe.world) if stage.every_kind else None, frames=frames,
+                kinds=every_kind() if stage.every_kind and recipe.split == "train" else None, frames=frames,
+                eventful=stage.eventful,
             )  # fmt: skip
         clips = self.footage.clips
         if name != "rae":

@@ -47,7 +47,7 @@ __all__ = [
 ]  # fmt: skip
 
 _HEADS = (len(KINDS) + 1, 3, 2, 4, POSE)
-"""Outputs of the dense heads: kind of object, ground, motion, extent, pose. What it does comes behind, as many as a world has."""
+"""Outputs of the dense heads: kind of object, ground, motion, extent, pose. What it does comes behind."""
 
 
 class Stage(nn.Module):
@@ -55,6 +55,8 @@ class Stage(nn.Module):
 
     every_kind = False
     """Whether what happens may also be of the kinds that are kept for validation and test."""
+    eventful = False
+    """Whether something that is rarely done happens in nearly all clips, not in half of them."""
     narration = 0.0
     """Share of the steps whose dialogue is about normal life."""
     narration_turns = 5
@@ -69,16 +71,15 @@ class Stage(nn.Module):
         lora_rank: int,
         *,
         fresh: bool = True,
-        bf16: bool = False,
         prompts: Prompts,
-        world: str = "street",
+        bf16: bool = False,
         without: str = "",
     ) -> None:
-        """text: S_c, [2, D], of prompts. world: whose clips the batches show. fresh: whether AHD and RAE are untrained. bf16: the
-        backbone computes in bfloat16; AHD and RAE never do, for cosines that differ in the third digit are told apart by them.
-        without: see `Manifest.without`."""
+        """text: S_c, [2, D], of prompts. fresh: whether AHD and RAE are untrained. bf16: the backbone
+        computes in bfloat16; AHD and RAE never do, for cosines that differ in the third digit are told apart by them. without:
+        see `Manifest.without`."""
         super().__init__()
-        self.fresh, self.bf16, self.prompts, self.world, self.without = fresh, bf16, prompts, world, without
+        self.fresh, self.prompts, self.bf16, self.without = fresh, prompts, bf16, without
         self.text: Tensor
         self.head: Tensor
         self.tail: Tensor
@@ -158,6 +159,7 @@ class BackboneStage(Stage):
     """Pre-training of the vision tower from nothing, and of the token table that its visual tokens are to be read with."""
 
     every_kind = True
+    eventful = True
     narration = 1.0
 
     def prepare(self, lora_rank: int) -> None:
@@ -165,7 +167,7 @@ class BackboneStage(Stage):
         self.model.backbone.model.get_input_embeddings().requires_grad_(True)
         width, taps = self.model.backbone.vision_dim, self.model.backbone.taps[1:]
         self.kind_of: Tensor
-        self.register_buffer("kind_of", torch.from_numpy(naming(self.world).kind_of), persistent=False)
+        self.register_buffer("kind_of", torch.from_numpy(naming().kind_of), persistent=False)
         self.outputs = (*_HEADS, int(self.kind_of.max()) + 1)
         self.heads = nn.ModuleList(nn.Linear(width, sum(self.outputs)) for _ in taps)
 
@@ -341,7 +343,7 @@ class GuidanceStage(PromptedStage):
 
     def prepare(self, lora_rank: int) -> None:
         self.former = copy.deepcopy(self.model.ahd).requires_grad_(False)
-        self.naming = Naming(self.world, self.prompts)
+        self.naming = Naming(self.prompts)
         self.make_room()
         self.model.ahd.requires_grad_(True)
 

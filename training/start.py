@@ -23,28 +23,30 @@ from tvau_runtime.prompts import Prompts
 from .backbone_size import BackboneSize, new_backbone
 from .recipe import Recipe
 from .text import train_tokenizer
-from .world import anomalies, corpus, normalities
+from .world import NORMALITIES, anomalies, corpus
 
 __all__ = ["Start"]
 
 
 @dataclass(frozen=True)
 class Start:
-    """recipe: what to train. checkpoint: a T-VAU checkpoint whose backbone, AHD and RAE are taken, or None."""
+    """recipe: what to train. checkpoint: a T-VAU checkpoint whose backbone, AHD and RAE are taken, or None. anew: only its
+    backbone, for that is to be trained on, and what reads its features has to learn them again."""
 
     recipe: Recipe
     checkpoint: Path | None = None
+    anew: bool = False
 
     @property
     def fresh(self) -> bool:
         """Whether AHD and RAE are untrained."""
-        return self.checkpoint is None
+        return self.checkpoint is None or self.anew
 
     @property
     def stages(self) -> tuple[str, ...]:
         """Those that make a whole checkpoint of it."""
         whole = self.possible
-        return whole if self.fresh else whole[whole.index("ahd") :]
+        return whole if self.checkpoint is None else whole[whole.index("ahd") :]
 
     @property
     def possible(self) -> tuple[str, ...]:
@@ -60,7 +62,7 @@ class Start:
         if self.checkpoint is not None:
             shutil.copyfile(self.checkpoint / checkpoint.TOKENIZER_FILE, target)
         elif isinstance(recipe.backbone, BackboneSize):
-            train_tokenizer(corpus(3000, recipe.seed, recipe.world), recipe.backbone.vocabulary, target)
+            train_tokenizer(corpus(3000, recipe.seed), recipe.backbone.vocabulary, target)
         else:
             shutil.copyfile(_tokenizer_of(recipe.backbone), target)
 
@@ -84,7 +86,10 @@ class Start:
             own = isinstance(recipe.backbone, BackboneSize)  # it may be trained on, which bfloat16 is too coarse for
             found = inside if inside.is_dir() else manifest.backbone
             backbone = checkpoint.load_backbone(found, torch.float32 if own else dtype)
-            model, manifest, _ = checkpoint.complete(backbone, manifest, self.checkpoint)
+            if self.anew:
+                model = checkpoint.build(manifest, backbone)
+            else:
+                model, manifest, _ = checkpoint.complete(backbone, manifest, self.checkpoint)
             prompts = _prompts(recipe) or manifest.prompts
             return model, dataclasses.replace(manifest, name=recipe.name, prompts=prompts, training={}, files={})
         if isinstance(recipe.backbone, BackboneSize):
@@ -95,7 +100,7 @@ class Start:
             kept = str(Path(kept).resolve()) if Path(kept).is_dir() else kept
         manifest = Manifest(
             name=recipe.name,
-            prompts=_prompts(recipe) or Prompts(normalities(recipe.world), anomalies(recipe.world)),
+            prompts=_prompts(recipe) or Prompts(NORMALITIES, anomalies(recipe.split)),
             image_size=recipe.image_size,
             process_rate_hz=recipe.process_rate_hz,
             clip_length=recipe.clip_length,

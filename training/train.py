@@ -78,7 +78,8 @@ def main(arguments: list[str] | None = None) -> int:
         if options.seed is not None:
             recipe = dataclasses.replace(recipe, seed=options.seed)
         out = options.out or Path("runs") / (Path(options.recipe).stem + "-one-shot" * bool(options.one_shot))
-        start = Start(recipe, find_model(options.start) if options.start else None)
+        anew = bool(options.start) and bool({"backbone", "language"} & set(options.stage or ()))
+        start = Start(recipe, find_model(options.start) if options.start else None, anew)
         footage = _footage(options)
         names = _stages(options, start, footage)
         run = Run(
@@ -90,7 +91,7 @@ def main(arguments: list[str] | None = None) -> int:
         if footage and machines.main:
             print("".join(f"{footage.name}: {problem}\n" for problem in footage.problems), end="", file=sys.stderr)
         for name in names:
-            before = start.stages[: start.stages.index(name)] if start.fresh else ()
+            before = () if start.checkpoint else start.stages[: start.stages.index(name)]
             if lacking := [each for each in before if each not in run.state["done"]]:
                 raise ConfigError(f"--stage {name} needs {' and '.join(lacking)} to be run first, or a --start")
             if name not in run.state["done"]:

@@ -1,4 +1,4 @@
-"""A small synthetic surveillance world: clips of a road and a walkway, with exact labels and dialogues about them.
+"""A synthetic world of surveillance: clips of many places with exact labels, and dialogues about them.
 
     clip = make_clip(7, anomaly=True)
     clip.frames, clip.anomaly_masks, clip.actors, clip.dialogue
@@ -16,16 +16,17 @@ from .dialogue import (
     normal_dialogue,
     place_of,
 )
-from .render import make_clip, make_some_clip
+from .kinds import anomalies, every_kind
+from .life.normal import NORMALITIES
+from .render import FRAME_SIZE, make_clip, make_some_clip
 from .types import BODY, SPLITS, Actor, Clip, Spell, Turn
-from .versions import FRAME_SIZES, WORLDS, anomalies, every_kind, kinds, normalities, trained_on
 
 __all__ = [
     "BODY",
-    "FRAME_SIZES",
+    "FRAME_SIZE",
+    "NORMALITIES",
     "PLACES",
     "SPLITS",
-    "WORLDS",
     "Actor",
     "Clip",
     "Spell",
@@ -37,11 +38,8 @@ __all__ = [
     "every_kind",
     "ground_words",
     "imagined_dialogue",
-    "kinds",
     "make_clip",
     "make_some_clip",
     "normal_dialogue",
-    "normalities",
     "place_of",
-    "trained_on",
 ]

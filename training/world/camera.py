@@ -1,7 +1,6 @@
 """A fixed pinhole camera that looks down on the ground at an angle.
 
-Ground coordinates are (along, across, up): along and across the road, in units of about a metre (vehicles are drawn a little
-short, so that a person and a car both fill some patches). Knows nothing about what it sees.
+Ground coordinates are (along, across, up), in metres. Knows nothing about what it sees.
 """
 
 from __future__ import annotations
@@ -12,9 +11,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-__all__ = ["NEAREST", "PERSON_HEIGHT", "Camera", "random_camera"]
+__all__ = ["NEAREST", "PERSON_HEIGHT", "SCALE", "Camera"]
 
 PERSON_HEIGHT = 1.8
+SCALE = 2
+"""The canvas that is drawn on has so many pixels to one of the frame's, in both directions."""
 NEAREST = 4.0
 """Nothing nearer to the camera than this is in its view; it may be behind it."""
 
@@ -67,24 +68,3 @@ class Camera:
     def pixels_per_unit(self, position: np.ndarray) -> np.ndarray:
         """[..., 2] ground positions to [...] the scale of things that stand there."""
         return math.sqrt(self.focal_x * self.focal_y) / np.maximum(self.depth(position), NEAREST / 2)
-
-
-def random_camera(rng: np.random.Generator, size: tuple[int, int], aspect: float | None) -> Camera:
-    """A camera for images of (height, width) in which a person in the middle is a fifth to a third of the image high.
-
-    aspect: width / height of what the camera sees, when the image is squeezed to `size`; None for square pixels.
-    """
-    height, width = size
-    aspect = width / height if aspect is None else aspect
-    pitch, distance = math.radians(rng.uniform(28, 42)), rng.uniform(15, 24)
-    person = rng.uniform(0.2, 0.36) * min(1.0, aspect)
-    focal_y = person * height * distance / (PERSON_HEIGHT * math.cos(pitch))
-    return Camera(
-        width=width,
-        height=height,
-        pitch=pitch,
-        yaw=rng.uniform(-math.pi, math.pi),
-        distance=distance,
-        focal_x=focal_y * width / height / aspect,
-        focal_y=focal_y,
-    )

@@ -15,15 +15,17 @@ from tvau_runtime.grounding import PLACES, box_place, way_words
 
 from .palette import COLORS
 from .types import Actor, Clip, Turn
-from .versions import version
+from .words import NOUNS, REASONS, imagined_attributes, imagined_deed, imagined_environment
 
 __all__ = [
     "NOTHING",
     "PLACES",
+    "RIDES",
     "actor_words",
     "anomaly_dialogue",
     "corpus",
     "describe",
+    "doing_of",
     "ground_words",
     "imagined_dialogue",
     "normal_dialogue",
@@ -31,7 +33,8 @@ __all__ = [
 ]
 
 NOTHING = "nothing abnormal"
-_RIDES = ("bicycle", "scooter", "skateboard", "wheelchair")
+RIDES = ("bicycle", "scooter", "skateboard", "wheelchair")
+"""Kinds that come with their rider."""
 _VEHICLES = ("car", "van", "truck", "forklift")
 _TIMES = ("beginning", "middle", "end")
 _NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -82,7 +85,7 @@ def _article(word: str) -> str:
 
 
 def _noun(kind: str, color: str, attributes: Mapping[str, str]) -> str:
-    if kind in _RIDES or kind == "person":
+    if kind in RIDES or kind == "person":
         worn = [f"{_article(color)} top"]
         if "trousers" in attributes:
             worn.append(f"{attributes['trousers']} trousers")
@@ -98,11 +101,12 @@ def describe(actor: Actor) -> str:
 
 
 def _phrase(kind: str, color: str, action: str, attributes: Mapping[str, str]) -> str:
-    return f"{_noun(kind, color, attributes)} {_doing(kind, action)}"
+    return f"{_noun(kind, color, attributes)} {doing_of(kind, action)}"
 
 
-def _doing(kind: str, action: str) -> str:
-    return action.replace("riding", f"riding a {kind}") if kind in _RIDES else action
+def doing_of(kind: str, action: str) -> str:
+    """An action in words: who rides is said to ride something."""
+    return action.replace("riding", f"riding a {kind}") if kind in RIDES else action
 
 
 def actor_words(actor: Actor) -> str:
@@ -122,28 +126,25 @@ def _pick(rng: np.random.Generator | None, field: str) -> str:
 
 
 def anomaly_dialogue(clip: Clip, rng: np.random.Generator | None = None) -> list[Turn]:
-    """Is there an anomaly, what is it, how does it move, in some worlds when and why, where is this: in this order.
+    """Is there an anomaly, what is it, how does it move, when and why, where is this: in this order.
 
     With several anomalies, the one that shows most of itself is spoken of. rng: picks among phrasings; None takes the usual
     questions. Answers do not depend on it.
     """
     odd = [actor for actor in clip.actors if actor.abnormal_frames.any()]
-    reasons = version(clip.world).words.reasons
-    answers = _nothing(reasons, clip.environment)
+    answers = _nothing(clip.environment)
     if odd:
         actor = max(odd, key=lambda a: int(a.areas[a.abnormal_frames].sum()))
         answers.update(anomaly="Yes.", target=describe(actor), trajectory=_trajectory(actor, clip))
-        if reasons:
-            answers.update(when=_time_words(actor.abnormal_frames), why=reasons[actor.anomaly])
+        answers.update(when=_time_words(actor.abnormal_frames), why=REASONS[actor.anomaly])
     return [Turn(_pick(rng, field), answer, field) for field, answer in answers.items()]
 
 
-def _nothing(reasons: Mapping[str, str], environment: str) -> dict[str, str]:
+def _nothing(environment: str) -> dict[str, str]:
     """The answers where nothing is abnormal, in their order."""
-    more = ("when", "why") if reasons else ()
     return {
         "anomaly": "No.",
-        **dict.fromkeys(("target", "trajectory", *more), NOTHING),
+        **dict.fromkeys(("target", "trajectory", "when", "why"), NOTHING),
         "environment": environment,
     }
 
@@ -177,7 +178,7 @@ def normal_dialogue(clip: Clip, rng: np.random.Generator) -> list[Turn]:
     actors = _visible(clip)
     places = [place_of(actor.boxes[-1], size) for actor in actors]
     scene = ", ".join(f"{describe(a)} at the {p}" for a, p in zip(actors[:3], places)) or "an empty scene"
-    people = sum(actor.kind == "person" or actor.kind in _RIDES for actor in actors)
+    people = sum(actor.kind == "person" or actor.kind in RIDES for actor in actors)
     vehicles = sum(actor.kind in _VEHICLES for actor in actors)
     turns = [
         Turn(_pick(rng, "scene"), scene, "scene"),
@@ -189,47 +190,45 @@ def normal_dialogue(clip: Clip, rng: np.random.Generator) -> list[Turn]:
     asked = places[rng.integers(len(places))] if places and rng.random() < 0.8 else flat[rng.integers(9)]
     there = [describe(a) for a, p in zip(actors, places) if p == asked][:2]
     turns.append(Turn(_pick(rng, "place").format(asked), " and ".join(there) or "nothing", "place"))
-    nouns = ["person" if a.kind in _RIDES else a.kind for a in actors]
+    nouns = ["person" if a.kind in RIDES else a.kind for a in actors]
     unique = [i for i in range(len(actors)) if list(zip(nouns, places)).count((nouns[i], places[i])) == 1]
     if unique:
         i = unique[rng.integers(len(unique))]
         turns.append(Turn(_pick(rng, "color").format(nouns[i], places[i]), actors[i].color, "color"))
         turns.append(
-            Turn(_pick(rng, "action").format(nouns[i], places[i]), _doing(actors[i].kind, actors[i].action), "action")
+            Turn(_pick(rng, "action").format(nouns[i], places[i]), doing_of(actors[i].kind, actors[i].action), "action")
         )
     return [turns[i] for i in rng.permutation(len(turns))]
 
 
-def imagined_dialogue(rng: np.random.Generator, world: str = "street") -> list[Turn]:
+def imagined_dialogue(rng: np.random.Generator) -> list[Turn]:
     """A dialogue that fits together but belongs to no clip, as one reads about such things: what words there are and how answers
     follow from each other. Nothing in it tells which deeds are abnormal.
 
-    Either the four questions about an anomaly, or some about a scene in random order.
+    Either the questions about an anomaly, or some about a scene in random order.
     """
     flat = [place for row in PLACES for place in row]
-    told = version(world).words
 
     def one(options: tuple[str, ...] | list[str]) -> str:
         return options[rng.integers(len(options))]
 
     def someone() -> str:
-        kind, action = told.deed(rng)
-        return _phrase(kind, one(COLORS), action, told.attributes(rng))
+        kind, action = imagined_deed(rng)
+        return _phrase(kind, one(COLORS), action, imagined_attributes(rng))
 
     def several(most: int) -> list[str]:
         return [someone() for _ in range(rng.integers(1, most + 1))]
 
-    environment = told.environment(rng)
-    noun, place, start, stop = one(told.nouns), one(flat), rng.integers(9), rng.integers(9)
+    environment = imagined_environment(rng)
+    noun, place, start, stop = one(NOUNS), one(flat), rng.integers(9), rng.integers(9)
     if rng.random() < 0.5:
-        answers = _nothing(told.reasons, environment)
+        answers = _nothing(environment)
         if rng.random() < 0.5:
             way = way_words(divmod(int(start), 3), divmod(int(stop), 3))
             answers.update(anomaly="Yes.", target=someone(), trajectory=way)
-            if told.reasons:
-                answers.update(when=_time_words(rng.random(6) < 0.4), why=one(tuple(told.reasons.values())))
+            answers.update(when=_time_words(rng.random(6) < 0.4), why=one(tuple(REASONS.values())))
         return [Turn(_pick(rng, field), answer, field) for field, answer in answers.items()]
-    kind, action = told.deed(rng)
+    kind, action = imagined_deed(rng)
     answers = {
         "scene": ", ".join(f"{who} at the {one(flat)}" for who in several(3)),
         "people": one(_NUMBERS),
@@ -237,7 +236,7 @@ def imagined_dialogue(rng: np.random.Generator, world: str = "street") -> list[T
         "environment": environment,
         "place": one(["nothing", " and ".join(several(2))]),
         "color": one(COLORS),
-        "action": _doing(kind, action),
+        "action": doing_of(kind, action),
     }
     turns = [
         Turn(_pick(rng, field).format(*_asked(field, noun, place)), said, field) for field, said in answers.items()
@@ -250,10 +249,10 @@ def _asked(field: str, noun: str, place: str) -> tuple[str, ...]:
     return (noun, place) if field in ("color", "action") else (place,)
 
 
-def corpus(count: int, seed: int = 0, world: str = "street") -> Iterator[str]:
+def corpus(count: int, seed: int = 0) -> Iterator[str]:
     """`count` texts of imagined dialogues that hold every word of every dialogue, for a tokenizer; each is a question and an
     answer on two lines."""
     rng = np.random.default_rng([99, seed])
-    turns = (turn for _ in itertools.count() for turn in imagined_dialogue(rng, world))
+    turns = (turn for _ in itertools.count() for turn in imagined_dialogue(rng))
     for turn in itertools.islice(turns, count):
         yield f"{turn.question}\n{turn.answer}"

@@ -6,7 +6,7 @@ import colorsys
 
 import numpy as np
 
-__all__ = ["COLORS", "HAIR", "SKIN", "TROUSERS", "named", "shade"]
+__all__ = ["COLORS", "HAIR", "SKIN", "named", "shade"]
 
 # name -> ranges of (hue in turns, saturation, value)
 _RANGES = {
@@ -20,7 +20,6 @@ _RANGES = {
     "black": ((0.0, 1.0), (0.0, 0.25), (0.04, 0.13)),
 }
 COLORS = tuple(_RANGES)
-TROUSERS = ((52, 56, 66), (38, 48, 84), (96, 84, 66), (140, 128, 104), (86, 88, 92), (66, 50, 42))
 SKIN = ((238, 200, 172), (222, 178, 144), (190, 138, 104), (142, 96, 66), (100, 66, 46))
 HAIR = ((34, 26, 22), (70, 48, 30), (120, 84, 48), (176, 142, 88), (120, 118, 116), (20, 20, 22))
 

@@ -1,7 +1,6 @@
 """From a seed to a clip: opens a place, has it staged, draws it, and reads the labels off the drawing.
 
-Pictures and masks come from the same strokes on a canvas of twice the size with the actor's id as fourth channel. Knows no
-version of the world.
+Pictures and masks come from the same strokes on a canvas of twice the size with the actor's id as fourth channel.
 """
 
 from __future__ import annotations
@@ -16,19 +15,27 @@ import numpy as np
 
 from tvau_runtime.errors import ConfigError
 
-from .camera import NEAREST
+from .actors.puppet import Drawn
+from .camera import NEAREST, SCALE
 from .dialogue import anomaly_dialogue
-from .staging import SCALE, Player, Shape, Staging
+from .kinds import KINDS
+from .kinds import anomalies as kinds_of
+from .life.cast import Part
+from .places import Scene, open_place
 from .types import SPLITS, Actor, Clip
-from .versions import version
 
-__all__ = ["make_clip", "make_some_clip"]
+__all__ = ["FRAME_SIZE", "make_clip", "make_some_clip"]
+
+FRAME_SIZE = (252, 448)
+"""(height, width) in pixels of what is drawn for evaluation and for files, where nothing else is asked for."""
 
 _MOST_ACTORS = 255
 _SPARES, _SPARE = 5, 150_000
 """So many other seeds are tried where a clip cannot be arranged, each so far behind the last one."""
 _TURN_RAD = math.radians(50)
 """A change of way by more than this within a second is a turning point."""
+_LEAST_AREA = 0.0008
+"""An anomaly must show at least this part of the image at its best."""
 
 
 def make_clip(
@@ -42,28 +49,25 @@ def make_clip(
     kinds: Sequence[str] | None = None,
     split: str = "train",
     aspect: float | None = None,
-    world: str = "street",
     place: int | None = None,
 ) -> Clip:
     """Renders a clip that is fully determined by the arguments.
 
     seed: 0 and up; the same seed in another split gives another clip. size: (height, width) in pixels. length: frames.
-    anomaly: whether something abnormal happens; None tosses a coin. anomalies: instead, what happens when, as (one of the
-    world's kinds, time of its middle in s). kinds: those of which one may happen; None for the split's. aspect: width / height of
-    what the camera sees, for clips that are squeezed to `size`; None for square pixels. world: one of `WORLDS`. place: the seed
-    of the clip in whose place this one happens, in the same light and, if anything abnormal does, with the same kind of it: so
-    the place has to be painted once for several clips in a row. None for a place of its own; the street has no others.
+    anomaly: whether something abnormal happens; None tosses a coin. anomalies: instead, what happens when, as (one of
+    `every_kind`, time of its middle in s). kinds: those of which one may happen; None for the split's. aspect: width / height of
+    what the camera sees, for clips that are squeezed to `size`; None for square pixels. place: the seed of the clip in whose
+    place this one happens, in the same light and, if anything abnormal does, with the same kind of it: so the place has to be
+    painted once for several clips in a row. None for a place of its own.
     Raises `ConfigError` for arguments out of range.
     """
     _check(seed, size, length, rate_hz, split, aspect)
-    here = version(world)
     times = np.arange(length) / rate_hz
     wanted: list[tuple[str, float | None]] = [] if anomalies is None else list(anomalies)
-    known = here.anomalies(split) if kinds is None else tuple(kinds)
-    every = {kind for each in SPLITS for kind in here.anomalies(each)}
+    known = kinds_of(split) if kinds is None else tuple(kinds)
     for name in (*known, *(name for name, _ in wanted)):
-        if name not in every:
-            raise ConfigError(f"there is no anomaly {name!r}; known: {', '.join(sorted(every))}")
+        if name not in KINDS:
+            raise ConfigError(f"there is no anomaly {name!r}; known: {', '.join(sorted(KINDS))}")
     home = seed if place is None else place
     coin, theme = (np.random.default_rng([SPLITS.index(split), drawn_by]) for drawn_by in (seed, home))
     toss, _ = bool(coin.random() < 0.5), theme.random()
@@ -72,18 +76,18 @@ def make_clip(
         wanted = [(kind, None)]
     # A normal clip shows a place where its seed's kind of anomaly could happen, so that places do not tell.
     themes = [kind] if anomalies is None else [name for name, _ in wanted]
-    stage = here.open_place(home, seed, split, size, aspect, themes)
+    fill = open_place(home, seed, split, size, aspect, themes)
     for attempt in range(100):  # until everything that is wanted finds room and is well in view
-        staging = stage(attempt, times, wanted)
-        if staging is None:
+        scene = fill(attempt, times, wanted)
+        if scene is None:
             continue
-        if len(staging.players) > _MOST_ACTORS:
+        if len(scene.players) > _MOST_ACTORS:
             raise ConfigError(
-                f"{len(staging.players)} actors appear in {times[-1]:.0f} s, at most {_MOST_ACTORS} can; make a shorter clip"
+                f"{len(scene.players)} actors appear in {times[-1]:.0f} s, at most {_MOST_ACTORS} can; make a shorter clip"
             )
-        frames, objects, shapes = _render(staging, length)
-        actors = _label(staging, shapes, objects, rate_hz)
-        if _shown_well(actors, len(wanted), objects, staging.least_area, long=times[-1] > 6):
+        frames, objects, shapes = _render(scene, length)
+        actors = _label(scene, shapes, objects, rate_hz)
+        if _shown_well(actors, len(wanted), objects, long=times[-1] > 6):
             clip = Clip(
                 frames,
                 objects,
@@ -91,11 +95,10 @@ def make_clip(
                 float(rate_hz),
                 int(seed),
                 split,
-                staging.environment,
-                staging.ground(),
-                world=world,
-                family=staging.family,
-                grounds=staging.grounds,
+                scene.environment,
+                scene.ground(),
+                family=scene.family,
+                grounds=scene.grounds,
             )
             return replace(clip, dialogue=tuple(anomaly_dialogue(clip)))
     raise ConfigError(
@@ -126,10 +129,10 @@ def _check(seed: int, size: tuple[int, int], length: int, rate_hz: float, split:
         raise ConfigError(f"aspect must be between 0.25 and 4, got {aspect}")
 
 
-def _render(staging: Staging, count: int) -> tuple[np.ndarray, np.ndarray, Sequence[Shape]]:
+def _render(scene: Scene, count: int) -> tuple[np.ndarray, np.ndarray, Sequence[Drawn]]:
     """frames uint8 [T, H, W, 3] and objects uint8 [T, H, W]; the n-th player's id is n + 1. And what was drawn of each."""
-    height, width = staging.camera.height, staging.camera.width
-    backdrop, film, shapes = staging.draw()
+    height, width = scene.camera.height, scene.camera.width
+    backdrop, film, shapes = scene.draw()
     frames = np.empty((count, height, width, 3), np.uint8)
     objects = np.empty((count, height, width), np.uint8)
     for t in range(count):
@@ -146,9 +149,9 @@ def _in_view(bounds: np.ndarray, height: int, width: int) -> bool:
     return bool(bounds[2] > 0 and bounds[3] > 0 and bounds[0] < width and bounds[1] < height)
 
 
-def _label(staging: Staging, shapes: Sequence[Shape], objects: np.ndarray, rate_hz: float) -> tuple[Actor, ...]:
+def _label(scene: Scene, shapes: Sequence[Drawn], objects: np.ndarray, rate_hz: float) -> tuple[Actor, ...]:
     """The visible actors, with boxes and areas measured on the masks."""
-    players, count = staging.players, len(objects)
+    players, count = scene.players, len(objects)
     boxes = np.full((len(players), count, 4), np.nan, np.float32)
     areas = np.zeros((len(players), count), np.int64)
     for t, image in enumerate(objects):
@@ -175,7 +178,7 @@ def _label(staging: Staging, shapes: Sequence[Shape], objects: np.ndarray, rate_
             player.abnormal & (areas[i] > 0),
             player.attributes,
             player.spells,
-            _track(staging, player),
+            _track(scene, player),
             _turns(player.position, rate_hz),
             (shapes[i].joints / SCALE).astype(np.float32),
             (shapes[i].stature / SCALE).astype(np.float32),
@@ -185,10 +188,10 @@ def _label(staging: Staging, shapes: Sequence[Shape], objects: np.ndarray, rate_
     )
 
 
-def _track(staging: Staging, player: Player) -> np.ndarray:
+def _track(scene: Scene, player: Part) -> np.ndarray:
     """[T, 2]: where it stands, in pixels."""
     ground = np.concatenate([player.position, np.zeros((len(player.position), 1))], axis=-1)
-    return staging.camera.project(ground).astype(np.float32)
+    return scene.camera.project(ground).astype(np.float32)
 
 
 def _turns(position: np.ndarray, rate_hz: float) -> tuple[int, ...]:
@@ -208,9 +211,9 @@ def _turns(position: np.ndarray, rate_hz: float) -> tuple[int, ...]:
     return tuple(sorted(found))
 
 
-def _shown_well(actors: tuple[Actor, ...], wanted: int, objects: np.ndarray, share: float, *, long: bool) -> bool:
-    """Whether all anomalies asked for can really be seen: at least `share` of the image at their best, and at least half of the
-    frames of a short clip. What takes part in one, as a thrown bottle does, need not be."""
-    least = share * objects[0].size
+def _shown_well(actors: tuple[Actor, ...], wanted: int, objects: np.ndarray, *, long: bool) -> bool:
+    """Whether all anomalies asked for can really be seen: at least `_LEAST_AREA` of the image at their best, and at least half
+    of the frames of a short clip. What takes part in one, as a thrown bottle does, need not be."""
+    least = _LEAST_AREA * objects[0].size
     clear = [int((actor.abnormal_frames & (actor.areas >= least)).sum()) for actor in actors if actor.anomalous]
     return bool(actors) and sum(n > 0 and (long or 2 * n >= len(objects)) for n in clear) >= wanted

@@ -18,7 +18,6 @@ from tvau_runtime.errors import ConfigError, TvauError
 
 from .render import make_clip
 from .types import SPLITS, Clip
-from .versions import WORLDS
 
 __all__ = ["contact_sheet", "main", "strip"]
 
@@ -60,7 +59,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--out", type=Path, required=True, help="picture to write, .jpg or .png")
-    parser.add_argument("--world", choices=WORLDS, default="surveillance", help="version of the world (%(default)s)")
     parser.add_argument("--split", choices=SPLITS, default="train", help="split to show (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the first clip (%(default)s)")
     parser.add_argument("--clips", type=int, default=20, help="clips on the sheet (%(default)s)")
@@ -70,12 +68,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise ConfigError(f"--clips must be at least 1, got {options.clips}")
         size, rate_hz, seeds = (189, 336), 4.0, range(options.seed, options.seed + options.clips)
         clips = [
-            make_clip(seed, size=size, length=8, rate_hz=rate_hz, split=options.split, world=options.world)
+            make_clip(seed, size=size, length=8, rate_hz=rate_hz, split=options.split)
             for seed in tqdm(seeds, unit="clip")
         ]
-        last = make_clip(
-            seeds[-1] + 1, size=size, length=32, rate_hz=rate_hz, split=options.split, world=options.world, anomaly=True
-        )
+        last = make_clip(seeds[-1] + 1, size=size, length=32, rate_hz=rate_hz, split=options.split, anomaly=True)
         picture = np.vstack([contact_sheet(clips), strip(last)])
         options.out.parent.mkdir(parents=True, exist_ok=True)
         if not cv2.imwrite(str(options.out), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 80]):

@@ -12,8 +12,10 @@ import numpy as np
 
 __all__ = ["BODY", "SPLITS", "Actor", "Clip", "Spell", "Turn"]
 
-SPLITS = ("train", "validation", "test", "demo", "seen")
-"""A seed gives another clip in each. `seen` holds the kinds of anomaly of `train` in the places of `test`."""
+SPLITS = ("train", "validation", "test", "familiar", "seen", "home")
+"""A seed gives another clip in each. Families of places and kinds of anomaly are disjoint between train, validation and test;
+`seen` holds the kinds of train in the places of test. `home` is a small part of train, five families and seven kinds, for small
+models; `familiar` shows the same again, with other clips to measure on."""
 
 BODY = ("head", "pelvis", "hand_l", "hand_r", "knee_l", "knee_r", "ankle_l", "ankle_r")
 """Joints whose places come with an actor."""
@@ -80,8 +82,8 @@ class Clip:
     frames: uint8 [T, H, W, 3], RGB. objects: uint8 [T, H, W], the id of the actor that a pixel shows, 0 for the background.
     actors: all that are visible in at least one frame. environment: the scene in words. ground: uint8 [H, W], what lies
     there, behind whoever stands in front: 0 neither, 1 road, 2 walkway or floor that people may walk on. dialogue: the
-    questions of an operator, in their usual order, with the true answers. world, family: the version of the world and its
-    kind of place. grounds: words for what lies there, for each value of `ground`, in which light.
+    questions of an operator, in their usual order, with the true answers. family: the kind of place. grounds: words for what
+    lies there, for each value of `ground`, in which light.
     """
 
     frames: np.ndarray = field(repr=False)
@@ -93,8 +95,7 @@ class Clip:
     environment: str
     ground: np.ndarray = field(repr=False)
     dialogue: tuple[Turn, ...] = field(default=(), repr=False)
-    world: str = "street"
-    family: str = "street"
+    family: str = ""
     grounds: tuple[str, str, str] = ("", "road", "walkway")
 
     @property

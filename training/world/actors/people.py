@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...palette import COLORS, HAIR, SKIN, named, shade
-from ...types import BODY
+from ..palette import COLORS, HAIR, SKIN, named, shade
+from ..types import BODY
 from .poses import Pose, joints_of
 from .puppet import Color, Puppet
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ...camera import Camera
+from ..camera import Camera
 from .materials import Material
 from .solids import Solids
 

@@ -10,16 +10,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ...camera import NEAREST, Camera
-from ...palette import COLORS
-from ...types import Spell
 from ..actors.people import Outfit, dress, paint_person
 from ..actors.poses import CYCLE, Pose, gait
 from ..actors.puppet import Puppet
 from ..actors.things import THING_SIZES, paint_thing
 from ..actors.vehicles import SIZES, paint_ride, paint_vehicle
+from ..camera import NEAREST, Camera
+from ..palette import COLORS
 from ..scenes.backdrop import Picture
 from ..scenes.place import Path, Place
+from ..types import Spell
 
 __all__ = ["LONG_S", "Cast", "Course", "Part", "Track", "ramp"]
 
@@ -42,7 +42,8 @@ class Course:
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """An actor's part; see `staging.Player`. height: [T] m above the ground. paint: adds it to a puppet."""
+    """An actor's part; see `Actor` for the words. abnormal: bool [T]. height: [T] m above the ground. paint: adds it to a
+    puppet."""
 
     kind: str
     color: str

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ...camera import Camera
+from ..camera import Camera
 from .materials import Material, noise_tile, reflectance
 from .place import Light, Place
 from .solids import Face

@@ -9,7 +9,7 @@ import itertools
 
 import numpy as np
 
-from ...palette import named, shade
+from ..palette import named, shade
 from .people import Outfit, paint_person
 from .poses import blend, gait, hold, still
 from .puppet import Color, Puppet

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from ..staging import SCALE, Shape
 from .actors.puppet import SHIFT, Drawn
+from .camera import SCALE
 from .scenes.backdrop import Picture
 
 __all__ = ["CLEAR", "PlaceBackdrop"]
@@ -38,12 +38,11 @@ class PlaceBackdrop:
         self._mask = np.zeros((height // SCALE, width // SCALE), np.uint8)
         self._built = np.isfinite(picture.near[::SCALE, ::SCALE]).astype(np.uint8)
 
-    def canvas(self, shapes: Sequence[Shape], t: int) -> np.ndarray:
-        """The place with the shadows of all figures."""
+    def canvas(self, shapes: Sequence[Drawn], t: int) -> np.ndarray:
+        """The place with the shadows of all figures in frame `t`, uint8 [H, W, 4]: RGB and id 0."""
         mask, fill = self._mask, cv2.fillConvexPoly
         mask[:] = 0
         for figure in shapes:
-            assert isinstance(figure, Drawn)
             for polygon in figure.shadow[t]:
                 fill(mask, polygon, 255, cv2.LINE_8, SHIFT + 1)
         mask[self._built > 0] = 0
@@ -52,7 +51,7 @@ class PlaceBackdrop:
         loss = cv2.multiply(self._loss, cv2.merge((large, large, large, large)), scale=1 / 255)
         return cv2.subtract(self._lit, loss)
 
-    def draw(self, canvas: np.ndarray, shape: Shape, t: int) -> None:
+    def draw(self, canvas: np.ndarray, shape: Drawn, t: int) -> None:
         """Draws a figure, behind what of the place stands nearer."""
         height, width = self.near.shape
         x0, y0, x1, y1 = (int(v) for v in shape.bounds[t])
@@ -60,7 +59,6 @@ class PlaceBackdrop:
         if x0 >= x1 or y0 >= y1:
             return
         hides = cv2.inRange(self.near[y0:y1, x0:x1], -1e9, float(shape.depth[t]) - CLEAR)  # type: ignore[call-overload]
-        assert isinstance(shape, Drawn)
         solid = shape.opacity == 1.0
         if solid and not cv2.countNonZero(hides):
             shape.draw(canvas, t)

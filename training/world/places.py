@@ -1,4 +1,7 @@
-"""Many places as surveillance cameras see them: streets, halls, shops, production lines, with people, vehicles and things."""
+"""Opens a place as a surveillance camera sees it, and fills it with people, vehicles and things who play their parts.
+
+A place is painted once and kept for further clips.
+"""
 
 from __future__ import annotations
 
@@ -11,34 +14,43 @@ import numpy as np
 
 from tvau_runtime.errors import ConfigError
 
-from ..staging import SCALE, Backdrop, Film, Shape, Staging, WorldVersion
-from ..types import SPLITS
-from .actors.puppet import Puppet, Stage
-from .actors.things import THINGS
-from .actors.vehicles import RIDES, SIZES
+from .actors.puppet import Drawn, Puppet, Stage
+from .camera import SCALE, Camera
 from .drawing import PlaceBackdrop
 from .film import SurveillanceFilm, random_film
-from .kinds import KINDS, kinds_of
+from .kinds import KINDS
 from .life.cast import Cast, Part
-from .life.normal import NORMALITIES, add_normal_life
+from .life.normal import add_normal_life
 from .scenes import FAMILIES, families_of
 from .scenes.backdrop import paint_place
 from .scenes.place import Place
-from .things import THINGS as NAMED
-from .words import SURVEILLANCE_WORDS
+from .types import SPLITS
 
-__all__ = ["SURVEILLANCE"]
+__all__ = ["Scene", "open_place"]
 
 _STREAM = 20
-"""Sets this world's dice apart from the street's."""
-_LEAST_AREA = 0.0008
-"""An anomaly must show at least this part of the image at its best."""
+"""Sets the dice of places and players apart from those of `make_clip`."""
 _KEPT = 64
 """Painted places wait for further clips."""
 _ROUNDS = 40
 """So often a place of every family is looked at for one that shows what is wanted."""
+_FOGGY = 0.015
 _TRIES = 8
 """So often players are tried out in a place before another one is opened."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A place with players. draw: gives the empty place, the camera and recorder, and the players' shapes, whose ids are 1 and
+    up in the players' order. See `Clip` for the words."""
+
+    camera: Camera
+    family: str
+    environment: str
+    grounds: tuple[str, str, str]
+    ground: Callable[[], np.ndarray]
+    players: Sequence[Part]
+    draw: Callable[[], tuple[PlaceBackdrop, SurveillanceFilm, Sequence[Drawn]]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,9 +70,6 @@ class _Opened:
         return f"{light.name}{', fog' if light.fog > _FOGGY else ''}{', rain' if self.rain else ''}"
 
 
-_FOGGY = 0.015
-
-
 @functools.lru_cache(maxsize=_KEPT)
 def _open(
     seed: int, number: int, split: str, size: tuple[int, int], aspect: float | None, themes: tuple[str, ...]
@@ -77,10 +86,16 @@ def _open(
     raise ConfigError(f"no place of the {split} split has room for: {', '.join(themes)}")
 
 
-def _open_place(
+def open_place(
     place: int, seed: int, split: str, size: tuple[int, int], aspect: float | None, themes: Sequence[str]
-) -> Callable[[int, np.ndarray, Sequence[tuple[str, float | None]]], Staging | None]:
-    def fill(attempt: int, times: np.ndarray, wanted: Sequence[tuple[str, float | None]]) -> Staging | None:
+) -> Callable[[int, np.ndarray, Sequence[tuple[str, float | None]]], Scene | None]:
+    """A place by its seed, for a clip by its seed, with room for the kinds `themes`; see `make_clip`.
+
+    It is filled by (number of the attempt, times [T] in s, wanted anomalies with the time of their middle or None), or finds no
+    room.
+    """
+
+    def fill(attempt: int, times: np.ndarray, wanted: Sequence[tuple[str, float | None]]) -> Scene | None:
         here = _open(place, attempt // _TRIES, split, (size[0], size[1]), aspect, tuple(themes))
         dice = [_STREAM, SPLITS.index(split), seed, attempt]
         rng = np.random.default_rng([*dice, 1])
@@ -95,7 +110,7 @@ def _open_place(
         if not cast.parts:
             return None
         stands, light = here.place, here.words
-        return Staging(
+        return Scene(
             stands.camera,
             here.family,
             f"{stands.words}, {light}",
@@ -103,7 +118,6 @@ def _open_place(
             lambda: here.stage.picture.ground[::SCALE, ::SCALE].copy(),
             cast.parts,
             lambda: _draw(here, cast.parts, times, size, np.random.default_rng([*dice, 2])),
-            _LEAST_AREA,
         )
 
     return fill
@@ -111,7 +125,7 @@ def _open_place(
 
 def _draw(
     here: _Opened, parts: Sequence[Part], times: np.ndarray, size: tuple[int, int], rng: np.random.Generator
-) -> tuple[Backdrop, Film, Sequence[Shape]]:
+) -> tuple[PlaceBackdrop, SurveillanceFilm, Sequence[Drawn]]:
     shapes = []
     for ident, part in enumerate(parts, 1):
         puppet = Puppet(here.stage, part.course.position, part.course.heading, ident, part.height)
@@ -122,14 +136,3 @@ def _draw(
     film = SurveillanceFilm(settings, size, len(times), rate_hz, rng)
     soft = 3 if any(here.place.light.sun) else 7
     return PlaceBackdrop(here.stage.picture, soft=soft), film, shapes
-
-
-SURVEILLANCE = WorldVersion(
-    "surveillance",
-    kinds_of,
-    SURVEILLANCE_WORDS,
-    NORMALITIES,
-    ("person", *SIZES, *RIDES, *THINGS),
-    NAMED,
-    _open_place,
-)

@@ -1,4 +1,4 @@
-"""The world of surveillance in words, for dialogues that belong to no clip."""
+"""The world in words, for dialogues that belong to no clip, and why what is abnormal is so."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ..staging import Words
 from .actors.people import BAGS, TROUSER_COLORS
 from .kinds import KINDS
 from .scenes import FAMILIES
 
-__all__ = ["SURVEILLANCE_WORDS", "THE_GROUNDS"]
+__all__ = ["LIFE", "NOUNS", "REASONS", "THE_GROUNDS", "imagined_attributes", "imagined_deed", "imagined_environment"]
 
 THE_GROUNDS = (
     "walkway", "road", "cobbles", "pavement", "path", "yard", "promenade", "forecourt", "corridor", "hall", "floor", "platform",
@@ -53,7 +52,12 @@ _DEEDS = [
     *((kinds, deed, THE_GROUNDS) for kinds, deeds in _ON_GROUND.items() for deed in deeds),
     (("person",), "walking in the {}", _CLOSED),
 ]
-_LIFE = tuple((kind, deed.format(where)) for kinds, deed, places in _DEEDS for kind in kinds for where in places)
+LIFE = tuple((kind, deed.format(where)) for kinds, deed, places in _DEEDS for kind in kinds for where in places)
+"""(kind, action) of all that is done."""
+NOUNS = ("person", *_VEHICLES, "dog", "cart", "bag", "suitcase", "box", "bottle", "ball", "painting")
+"""What is asked about."""
+REASONS = {name: kind.why for name, kind in KINDS.items()}
+"""Why each kind of anomaly is abnormal."""
 _LIGHTS = ("bright day", "cloudy day", "evening", "night", "lamp light")
 
 
@@ -62,27 +66,19 @@ def _places() -> tuple[str, ...]:
     return tuple(build(np.random.default_rng(0), (32, 32), None).words for build in FAMILIES.values())
 
 
-def _deed(rng: np.random.Generator) -> tuple[str, str]:
+def imagined_deed(rng: np.random.Generator) -> tuple[str, str]:
     """Each deed is as likely as any other, whoever does it and on however many kinds of ground: all words come often enough."""
     kinds, deed, places = _DEEDS[rng.integers(len(_DEEDS))]
     return kinds[rng.integers(len(kinds))], deed.format(places[rng.integers(len(places))])
 
 
-def _environment(rng: np.random.Generator) -> str:
+def imagined_environment(rng: np.random.Generator) -> str:
+    """A place in words."""
     place, light = _places()[rng.integers(len(_places()))], _LIGHTS[rng.integers(len(_LIGHTS))]
     return f"{place}, {light}{('', '', ', fog', ', rain')[rng.integers(4)]}"
 
 
-def _attributes(rng: np.random.Generator) -> Mapping[str, str]:
+def imagined_attributes(rng: np.random.Generator) -> Mapping[str, str]:
+    """Of somebody; see `Actor.attributes`."""
     words = {"trousers": TROUSER_COLORS[rng.integers(len(TROUSER_COLORS))]}
     return words if rng.random() < 0.6 else {**words, "bag": BAGS[rng.integers(len(BAGS))]}
-
-
-SURVEILLANCE_WORDS = Words(
-    _LIFE,
-    _deed,
-    ("person", *_VEHICLES, "dog", "cart", "bag", "suitcase", "box", "bottle", "ball", "painting"),
-    _environment,
-    _attributes,
-    {name: kind.why for name, kind in KINDS.items()},
-)

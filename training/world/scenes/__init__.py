@@ -1,4 +1,4 @@
-"""Families of places, and which split shows which: no family of one split is in another, but `seen` shows those of test."""
+"""Families of places, and which split shows which: no family of train, validation or test is in another of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ _TEST = (
     squares.promenade, streets.petrol_station, streets.suburb, halls.museum, halls.canteen, halls.platform,
     works.parking_deck, works.sorting_line,
 )  # fmt: skip
-_SPLITS = {"train": _TRAIN, "demo": _TRAIN, "validation": _VALIDATION, "test": _TEST, "seen": _TEST}
+_HOME = (streets.street, streets.bus_stop, squares.plaza, halls.corridor, halls.station_hall)
+_SPLITS = {
+    "train": _TRAIN, "validation": _VALIDATION, "test": _TEST, "seen": _TEST, "home": _HOME, "familiar": _HOME,
+}  # fmt: skip
 
 Builder = Callable[[np.random.Generator, tuple[int, int], float | None], Place]
 FAMILIES: dict[str, Builder] = {family.__name__: family for family in (*_TRAIN, *_VALIDATION, *_TEST)}

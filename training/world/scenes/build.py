@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from ...camera import PERSON_HEIGHT, Camera
+from ..camera import PERSON_HEIGHT, Camera
 from .materials import Material
 from .place import Light, Marking, Path, Place, Seat, Zone
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ..staging import SCALE
+from .camera import SCALE
 
 __all__ = ["FilmSettings", "SurveillanceFilm", "random_film"]
 

@@ -10,11 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tvau_runtime.errors import ConfigError
+
 from .life import deeds, mishaps
 from .life.cast import Cast
 from .scenes.place import Place
+from .types import SPLITS
 
-__all__ = ["KINDS", "Kind", "kinds_of"]
+__all__ = ["KINDS", "Kind", "anomalies", "every_kind"]
 
 
 @dataclass(frozen=True)
@@ -101,9 +104,22 @@ _ALL = (
     Kind("person taking away a thing", "test", mishaps.take_item, _spots, "it belongs to the place"),
 )  # fmt: skip
 KINDS = {kind.name: kind for kind in _ALL}
+HOME = (
+    "person running", "person lying on the ground", "people fighting", "person riding a bicycle on the walkway",
+    "car driving on the walkway", "person walking on the road", "smoke",
+)  # fmt: skip
+"""Those of `home`."""
 
 
-def kinds_of(split: str) -> tuple[str, ...]:
-    """The kinds that a split holds."""
-    home = {"seen": "train", "demo": "train"}.get(split, split)
-    return tuple(kind.name for kind in _ALL if kind.split == home)
+def anomalies(split: str = "train") -> tuple[str, ...]:
+    """The kinds of anomaly that a split holds, as word prompts. Raises `ConfigError`."""
+    if split not in SPLITS:
+        raise ConfigError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
+    if split in ("home", "familiar"):
+        return HOME
+    return tuple(kind.name for kind in _ALL if kind.split == ("train" if split == "seen" else split))
+
+
+def every_kind() -> tuple[str, ...]:
+    """The kinds of anomaly of all splits, as word prompts."""
+    return tuple(KINDS)

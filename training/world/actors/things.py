@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...palette import named, shade
+from ..palette import named, shade
 from .puppet import Color, Puppet
 
 __all__ = ["THINGS", "THING_SIZES", "paint_thing"]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ...camera import Camera
+from ..camera import Camera
 from ..scenes.backdrop import Picture, tone
 from ..scenes.place import Light
 
@@ -40,7 +40,9 @@ class Stage:
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """A figure ready to be drawn. shadow: per frame, polygons int32 [n, k, 2] with `SHIFT` bits of fraction. opacity: 0..1, what
+    """A figure ready to be drawn. depth: [T], larger is farther away. bounds: int32 [T, 4], canvas pixels (x_min, y_min, x_max,
+    y_max) that it stays inside. joints: [T, J, 2], those of `BODY` in canvas pixels, or none. stature: [T], how tall who has
+    them would stand there. shadow: per frame, polygons int32 [n, k, 2] with `SHIFT` bits of fraction. opacity: 0..1, what
     of the place is hidden behind it. soft: [T], over how many pixels of the canvas its edge fades; 0 for solid things."""
 
     depth: np.ndarray
@@ -55,7 +57,7 @@ class Drawn:
     _order: list[list[int]]
 
     def draw(self, canvas: np.ndarray, t: int) -> None:
-        """Draws it as it is in frame `t` into uint8 [H, W, 4]."""
+        """Draws it as it is in frame `t` into uint8 [H, W, 4]: RGB and its id."""
         points, colors, fill = self._points[t], self._colors[t], cv2.fillConvexPoly
         for i in self._order[t]:
             fill(canvas, points[i], colors[i], cv2.LINE_8, SHIFT)
