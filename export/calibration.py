@@ -1,4 +1,4 @@
-"""Inputs of the graphs as they come in use, by which activations get their scales: clips of the world's validation split."""
+"""Inputs of the graphs as they come in use, by which activations get their scales: clips of the synthetic world."""
 
 from __future__ import annotations
 

@@ -58,8 +58,8 @@ def compare(
 ) -> Figures:
     """Errors per graph on random input and on frames of a video, shares of equal tokens, and the heat map's AUROC.
 
-    model: at the image size of the graphs' first. video: its first windows are looked at. clips: so many of the world's
-    validation split. Everything is drawn from one seed. Raises `FrameError` for a video that cannot be used.
+    model: at the image size of the graphs' first. video: its first windows are looked at. clips: so many of the synthetic
+    world that no training sees. Everything is drawn from one seed. Raises `FrameError` for a video that cannot be used.
     """
     engine = OnnxBackend(directory, "cpu")
     windows = video_windows(video, engine.spec, WINDOWS)

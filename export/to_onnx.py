@@ -192,7 +192,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--precision", choices=PRECISIONS, default="fp32",
         help="what the graphs compute in: fp32, fp16 (for GPUs), int8 (for CPUs), int8-static (for TensorRT, with "
-        "scales calibrated on clips of the validation split) (default: fp32)",
+        "scales calibrated on clips of the synthetic world) (default: fp32)",
     )  # fmt: skip
     parser.add_argument(
         "--frames", type=Path, default=DEMO, metavar="VIDEO",

@@ -194,7 +194,6 @@ def test_the_command_line(copies, tmp_path, capsys):
     [
         (["--data", "auto", "nowhere"], "nowhere is not there"),
         (["--data", "auto", ".", "--seed", "3"], "about clips of the world"),
-        (["--data", "auto", ".", "--split", "demo"], "no split 'demo'"),
         (["--data", "auto", ".", "--clips", "0"], "at least 1"),
         (["--data", "auto", ".", "x"], "a folder, or a name and a folder"),
         (["--data", "."], "is none of the data sets"),
@@ -253,13 +252,13 @@ def write_longer(folder, frames):
     return open_data("folder", folder).clips[0]
 
 
-def test_the_split_seen_is_that_of_the_folder_within(tmp_path, capsys):
-    write_world(tmp_path / "it", "folder", "seen", 2, 0, (48, 64), 1.0)
-    assert (
-        evaluate.main(["--data", "folder", str(tmp_path / "it"), "--split", "seen", "--out", str(tmp_path / "o")]) == 0
-    )
+@pytest.mark.parametrize("split", ["seen", "familiar"])
+def test_a_split_that_lies_apart_is_that_of_the_folder_within(tmp_path, capsys, split):
+    write_world(tmp_path / "it", "folder", split, 2, 0, (48, 64), 1.0)
+    given = ["--data", "folder", str(tmp_path / "it"), "--split", split, "--out", str(tmp_path / "o")]
+    assert evaluate.main(given) == 0
     figures = json.loads((tmp_path / "o" / "metrics.json").read_text())
-    assert (figures["split"], figures["clips"], figures["asked"]) == ("seen", 2, 2)
+    assert (figures["split"], figures["clips"], figures["asked"]) == (split, 2, 2)
     names = ("micro_auc", "macro_auc", "rbdc", "tbdc", "bleu4_target", "bleu4_trajectory", "yes_no_acc", "yes_no_bacc")
     assert all(0 <= figures[name] <= 1 for name in names)
 

@@ -184,14 +184,18 @@ def test_each_stage_trains_its_own_part_alone(recipe_file, tmp_path):
         run.finish(name, stage)
 
 
-def test_the_backbone_alone_sees_every_kind_of_thing_happen(recipe_file, tmp_path):
+@pytest.mark.parametrize("split", ["train", "home"])
+def test_the_backbone_alone_sees_every_kind_of_thing_happen(recipe_file, tmp_path, split):
     """As a model that was pre-trained on whatever there is has; what of it is abnormal it is never told."""
-    run = training_run.Run(read_recipe(str(recipe_file)), tmp_path, "cpu", 0, 60.0)
+    recipe = dataclasses.replace(read_recipe(str(recipe_file)), split=split)
+    run = training_run.Run(recipe, tmp_path, "cpu", 0, 60.0)
     for name in ("backbone", "language", "ahd", "rae", "guidance"):
         items = run._items(name, run.stage(name), 0, 2)
-        assert isinstance(items, ClipData) and items.split == "train" and len(items[0][0]) == 1, "a pair"
-        expected = every_kind() if name in ("backbone", "language") else None
-        assert items.kinds == expected
+        assert isinstance(items, ClipData) and len(items[0][0]) == 1, "a pair"
+        expected = every_kind() if split == "train" and name in ("backbone", "language") else None
+        assert items.kinds == expected and items._clip(1).split == split
+        assert items.eventful == (name == "backbone")
+        assert not items.eventful or all(items._clip(index).anomalous for index in range(1, 5))
 
 
 @pytest.mark.skipif(not shutil.which("c++"), reason="torch.compile needs a C++ compiler")
@@ -305,7 +309,7 @@ def test_a_recipe_that_does_not_fit_is_refused_by_the_field(tmp_path, change, me
 
 def test_an_unknown_recipe_names_those_there_are(capsys):
     assert train.main(["--recipe", "huge"]) == 2
-    assert "give one of qwen2.5-vl-7b, tiny" in capsys.readouterr().err
+    assert "give one of qwen2.5-vl-7b, surveillance, tiny" in capsys.readouterr().err
 
 
 def test_losses_equal_their_definitions():

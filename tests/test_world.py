@@ -210,6 +210,9 @@ def test_splits_are_disjoint():
         assert not kinds[first] & kinds[second]
         assert not places[first] & places[second]
     assert kinds["seen"] == kinds["train"] and places["seen"] == places["test"]
+    assert (
+        kinds["home"] == kinds["familiar"] < kinds["train"] and places["home"] == places["familiar"] < places["train"]
+    )
     assert len(KINDS) >= 22 and len(FAMILIES) >= 24
     assert set().union(*kinds.values()) == set(KINDS)
 
