@@ -46,7 +46,7 @@ def pieces():
         if update.step is not None:
             heatmaps.append(update.step.heatmap.values)
         events |= {event.id: event for event in update.events}
-    assert len(heatmaps) == 80 and len(events) >= 5
+    assert len(heatmaps) == 80 and len(events) >= 3
     assert {event.phase for event in events.values()} == {Phase.END}
     return heatmaps, list(events.values()), geometry
 
