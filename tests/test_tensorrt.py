@@ -60,7 +60,7 @@ def test_profiles_cover_the_empty_cache_and_every_call_in_between(graphs):
     one, many = found["vision_ahd-56x84.onnx"]
     assert one["pixels"] == ((1, 24, 1176),) * 3
     assert many["pixels"] == ((1, 24, 1176), (8, 24, 1176), (8, 24, 1176))
-    assert found["rae.onnx"][0]["class_maps"] == ((1, 2, 2, 4, 4), (1, 8, 2, 4, 6), (1, 8, 2, 6, 6))
+    assert found["rae.onnx"][0]["class_maps"] == ((1, 2, 2, 4, 6), (1, 8, 2, 4, 6), (1, 8, 2, 6, 6))
     token, rest = found["decoder.onnx"]
     assert len(token) == len(rest) == 2 + 2 * artifact.layers
     assert [shape[1] for shape in token["embeddings"]] == [1, 1, 1]
@@ -102,7 +102,7 @@ def test_arguments_that_cannot_be_used(capsys, arguments, message):
     ("arguments", "message"),
     [
         (["--precision", "fp16"], "are fp32, and TensorRT takes every type from the graph"),
-        (["--max-tokens", "70"], "must be at least 88, got 70: 4 frame pairs take 24"),
+        (["--max-tokens", "70"], "must be at least 100, got 70: 4 frame pairs take 36"),
         (["--onnx", "nothing"], "nothing is no exported tvau model"),
     ],
 )
