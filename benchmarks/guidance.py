@@ -31,7 +31,7 @@ from tvau_runtime.tokenizer import TextTokenizer
 from tvau_training.batches import pack_clip
 from tvau_training.drawn import drawn_clips
 from tvau_training.guidance import UNSEEN_PHRASE, UNSEEN_SENTENCE, Naming, naming
-from tvau_training.world import SPLITS, Clip
+from tvau_training.world import UNTRAINED, Clip
 from tvau_training.world.things import Thing
 
 EXAMPLES = """\
@@ -179,7 +179,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--split",
         default="familiar",
-        choices=[s for s in SPLITS if s not in ("train", "home")],
+        choices=UNTRAINED,
         help="default: familiar",
     )
     parser.add_argument("--seed", type=int, default=0, help="first clip's seed (default: 0)")

@@ -33,6 +33,7 @@ from tvau_training.guidance import naming
 from tvau_training.make_world import write_world
 from tvau_training.recipe import read_recipe
 from tvau_training.stages import most_done
+from tvau_training.start import Start
 from tvau_training.talks import read_talks
 from tvau_training.windows import DialogueWindows, Footage, MaskWindows
 from tvau_training.world import BODY, make_clip
@@ -201,6 +202,9 @@ def test_a_backbone_of_the_recipes_making_may_be_trained_on(recipe_file, start, 
     decoder = set(load_file(Path(start) / "ahd.safetensors"))
     assert {"visual" in name for name in changed - decoder} == {True, False}, "vision tower and language model"
     assert changed & decoder, "its features are others now, so the AHD begins anew"
+    recipe = read_recipe(str(recipe_file))
+    assert Start(recipe, tmp_path / "checkpoint").fresh, "and still does, where a later run goes on with it"
+    assert not Start(recipe, Path(start)).fresh
     assert not (tmp_path / "checkpoint" / "lora").exists(), "it was of the language model as it was"
     engine = open_backend(EngineConfig(model=str(tmp_path / "checkpoint"), device="cpu"))
     assert engine.spec.grid == (2, 4)

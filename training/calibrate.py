@@ -34,7 +34,7 @@ from tvau_runtime.types import Frame
 from tvau_training.drawn import drawn_clips
 from tvau_training.metrics import calibration_error, reliability_bins
 from tvau_training.reliability import draw_reliability
-from tvau_training.world import SPLITS
+from tvau_training.world import UNTRAINED
 
 __all__ = ["Logits", "fit", "gather", "main", "save"]
 
@@ -199,7 +199,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--test-seed", type=_count(0), default=500_000, help="seed of the first of them (default: 500000)"
     )
     parser.add_argument(
-        "--split", default="familiar", choices=[s for s in SPLITS if s not in ("train", "home")],
+        "--split", default="familiar", choices=UNTRAINED,
         help="of the synthetic world; familiar: what tvau-tiny was trained on, in clips that it never saw (default: familiar)",
     )  # fmt: skip
     parser.add_argument("--diagram", type=Path, metavar="PNG", help="also draw a reliability diagram")

@@ -28,7 +28,7 @@ from tvau_training.evaluation import evaluate_clips
 from tvau_training.language import FIGURES
 from tvau_training.make_world import APART, file_split
 from tvau_training.talks import DIALOGUES, read_talks
-from tvau_training.world import SPLITS, anomalies
+from tvau_training.world import UNTRAINED, anomalies
 
 EXAMPLES = """\
 examples:
@@ -200,7 +200,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--split",
         default="test",
-        choices=[s for s in SPLITS if s not in ("train", "home")],
+        choices=UNTRAINED,
         help="default: test; seen holds the kinds of anomaly of train in the places of test, familiar what tvau-tiny was trained "
         "on, in clips that it never saw (--data: DIR/seen, DIR/familiar)",
     )

@@ -39,8 +39,11 @@ class Start:
 
     @property
     def fresh(self) -> bool:
-        """Whether AHD and RAE are untrained."""
-        return self.checkpoint is None or self.anew
+        """Whether AHD and RAE are untrained: also where the checkpoint is of a run that ended before them."""
+        if self.checkpoint is None or self.anew:
+            return True
+        stages = set(Manifest.read(self.checkpoint).training.get("stages", ()))
+        return bool(stages & {"backbone", "language"}) and "ahd" not in stages
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -86,7 +89,7 @@ class Start:
             own = isinstance(recipe.backbone, BackboneSize)  # it may be trained on, which bfloat16 is too coarse for
             found = inside if inside.is_dir() else manifest.backbone
             backbone = checkpoint.load_backbone(found, torch.float32 if own else dtype)
-            if self.anew:
+            if self.fresh:
                 model = checkpoint.build(manifest, backbone)
             else:
                 model, manifest, _ = checkpoint.complete(backbone, manifest, self.checkpoint)

@@ -19,7 +19,7 @@ from .dialogue import (
 from .kinds import anomalies, every_kind
 from .life.normal import NORMALITIES
 from .render import FRAME_SIZE, make_clip, make_some_clip
-from .types import BODY, SPLITS, Actor, Clip, Spell, Turn
+from .types import BODY, SPLITS, UNTRAINED, Actor, Clip, Spell, Turn
 
 __all__ = [
     "BODY",
@@ -27,6 +27,7 @@ __all__ = [
     "NORMALITIES",
     "PLACES",
     "SPLITS",
+    "UNTRAINED",
     "Actor",
     "Clip",
     "Spell",

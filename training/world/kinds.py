@@ -1,6 +1,7 @@
 """The kinds of anomaly: which split holds which, which places have room for it, and why it is abnormal.
 
-Kinds are disjoint between train, validation and test; `seen` has those of train in the places of test.
+Kinds are disjoint between train, validation and test; `seen` has those of train in the places of test, `home` and `familiar`
+have some of train's.
 """
 
 from __future__ import annotations

@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-__all__ = ["BODY", "SPLITS", "Actor", "Clip", "Spell", "Turn"]
+__all__ = ["BODY", "SPLITS", "UNTRAINED", "Actor", "Clip", "Spell", "Turn"]
 
 SPLITS = ("train", "validation", "test", "familiar", "seen", "home")
 """A seed gives another clip in each. Families of places and kinds of anomaly are disjoint between train, validation and test;
 `seen` holds the kinds of train in the places of test. `home` is a small part of train, five families and seven kinds, for small
 models; `familiar` shows the same again, with other clips to measure on."""
+UNTRAINED = tuple(split for split in SPLITS if split not in ("train", "home"))
+"""Those that no training shows, to measure on."""
 
 BODY = ("head", "pelvis", "hand_l", "hand_r", "knee_l", "knee_r", "ankle_l", "ankle_r")
 """Joints whose places come with an actor."""
