@@ -283,7 +283,7 @@ def test_describe_gives_a_label_and_sentences_and_keeps_no_session(backend, wind
     said = iter(["Yes.", "a red car, driving fast on the walkway", way])
     monkeypatch.setattr(backend.tokenizer, "decode", lambda ids: next(said))
     label, description = engine.describe(windows["gate", ""])
-    assert label == "a red car"
+    assert label == "a red car, driving fast on the walkway"
     assert description == f"A red car, driving fast on the walkway. {way.capitalize()}."
     assert not engine._sessions
 
@@ -302,7 +302,8 @@ def test_describe_asks_whether_what_and_how_it_moves(backend, windows, engine, r
     [
         ("", "", ""),
         ("  a dog ", "a dog", "A dog."),
-        ("word " * 40, ("word " * 11).strip() + "…", "Word" + " word" * 39 + "."),
+        ("word " * 40, ("word " * 17).strip() + "…", "Word" + " word" * 39 + "."),
+        ("a red car, " + "and on " * 15, "a red car", "A red car, " + "and on " * 14 + "and on."),
         ("Ünder\nway!", "Ünder", "Ünder way!"),
     ],
 )

@@ -93,6 +93,18 @@ def test_normal_dialogues_agree_with_the_actors_and_name_no_anomaly(clips):
             )
             assert turns["color"].answer == actor.color
             told += 1
+        if "clothes" in turns:
+            (place,) = re.findall(r"the person at the ([a-z ]+) wear", turns["clothes"].question)
+            (actor,) = (
+                a for a in seen if a.kind in ("person", *RIDES) and place == dialogues.place_of(a.boxes[-1], SIZE)
+            )
+            assert turns["clothes"].answer in dialogues.describe(actor)
+        if "who" in turns:
+            (actor,) = (
+                a for a in seen if turns["who"].question[:-1].endswith(f"is {dialogues.doing_of(a.kind, a.action)}")
+            )
+            place = dialogues.place_of(actor.boxes[-1], SIZE)
+            assert dialogues.describe(actor).startswith(turns["who"].answer.removesuffix(f" at the {place}"))
         (asked,) = re.findall(r"at the ([a-z ]+)\?", turns["place"].question)
         there = [a for a in seen if dialogues.place_of(a.boxes[-1], SIZE) == asked]
         assert (turns["place"].answer == "nothing") == (not there)

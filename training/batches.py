@@ -31,6 +31,7 @@ from .world import (
     PLACES,
     Clip,
     Turn,
+    actor_looks,
     actor_words,
     anomaly_dialogue,
     ground_words,
@@ -57,7 +58,7 @@ PLACES_AT_ONCE = 16
 POSE = 2 + 2 * 2 * (len(BODY) - 1)
 LATER_TOKEN = 0.3
 """What each token of an answer but the first counts in the loss."""
-_DENSE = 9
+_DENSE = 10
 """So many fields of a batch are of one size for all clips; the others are dialogues."""
 
 
@@ -83,6 +84,8 @@ class Batch:
     """float16 [B, T', P, POSE], how the person or rider holds and moves the body, see `_pose`; nan where there is none"""
     words: Tensor
     """int64 [B, T', M, MAX_WORDS], token ids of what a merged token shows, and where, padded with -1"""
+    looks: Tensor
+    """int64 [B, T', M, 3], which colour, trousers and bag whoever a merged token shows has; see `world.actor_looks`"""
     dialogue: Tensor
     """int64 [B, S], token ids, padded behind"""
     weights: Tensor
@@ -168,6 +171,7 @@ class ClipData(Dataset):
         names: list[list[list[str]]] = [
             [[ground_words(clip)[g] for g in row] for row in ground[::2, ::2]] for _ in range(steps)
         ]
+        looks = np.full((steps, rows // 2, columns // 2, 3), -1, np.int64)
         for actor in clip.actors:
             name = actor_words(actor)
             kind = _LIKE.get(actor.kind, actor.kind if actor.kind in KINDS else "box")
@@ -191,7 +195,7 @@ class ClipData(Dataset):
                     pose[t][mine] = _pose(actor.joints[2 * t : 2 * t + 2], float(actor.stature[2 * t]))
                 merged = share.reshape(rows // 2, 2, columns // 2, 2).mean(axis=(1, 3))
                 mine = merged > most_merged[t]
-                most_merged[t][mine] = merged[mine]
+                most_merged[t][mine], looks[t][mine] = merged[mine], actor_looks(actor)
                 for row, column in np.argwhere(mine):
                     names[t][row][column] = name
         words = [
@@ -209,6 +213,7 @@ class ClipData(Dataset):
             extent.reshape(steps, -1, 4),
             pose.reshape(steps, -1, POSE),
             np.reshape(words, (steps, -1, MAX_WORDS)),
+            looks.reshape(steps, -1, 3),
         )
 
     def _words(self, text: str) -> list[int]:

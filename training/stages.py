@@ -1,7 +1,7 @@
 """What each stage trains, and its loss. `train.py` runs them all with one loop.
 
 backbone  the backbone's vision tower, from random weights: the words of visual tokens, and dense heads (kind of object, its
-          extent and motion, how it holds itself and what it does, the ground behind it) that are thrown away. It sees
+          extent, motion and looks, how it holds itself and what it does, the ground behind it) that are thrown away. It sees
           what is done as what it is, walking or running; nothing tells it what is abnormal
 language  the backbone's language model, from random weights, on dialogue about what is to be seen in more clips, whose visual
           tokens are kept, and on text without pictures
@@ -39,7 +39,7 @@ from .batches import KINDS, MASK_SCALE, POSE, Batch
 from .guidance import Naming, naming
 from .losses import answer_loss, dice_loss, focal_loss, word_loss
 from .machines import pooled, total
-from .world import PLACES
+from .world import BAGS, COLORS, PLACES, TROUSER_COLORS
 
 __all__ = [
     "STAGES", "AhdStage", "BackboneStage", "GuidanceStage", "LanguageStage", "OneShotStage",
@@ -48,6 +48,8 @@ __all__ = [
 
 _HEADS = (len(KINDS) + 1, 3, 2, 4, POSE)
 """Outputs of the dense heads: kind of object, ground, motion, extent, pose. What it does comes behind."""
+_LOOKS = (len(COLORS), len(TROUSER_COLORS), len(BAGS) + 1)
+"""Outputs of the head of visual tokens: see `world.actor_looks`."""
 
 
 class Stage(nn.Module):
@@ -155,6 +157,13 @@ def most_done(deeds: Tensor, kinds: int) -> Tensor:
     return counts.argmax(dim=-1)
 
 
+def _cross_entropy(logits: Tensor, classes: Tensor) -> Tensor:
+    """The mean over those whose class is known, which is not below 0, of all processes: logits [N, C], classes [N]."""
+    return total(F.cross_entropy(logits, classes, ignore_index=-1, reduction="sum")) / total(
+        (classes >= 0).sum()
+    ).clamp(min=1)
+
+
 class BackboneStage(Stage):
     """Pre-training of the vision tower from nothing, and of the token table that its visual tokens are to be read with."""
 
@@ -170,6 +179,7 @@ class BackboneStage(Stage):
         self.register_buffer("kind_of", torch.from_numpy(naming().kind_of), persistent=False)
         self.outputs = (*_HEADS, int(self.kind_of.max()) + 1)
         self.heads = nn.ModuleList(nn.Linear(width, sum(self.outputs)) for _ in taps)
+        self.looks = nn.Linear(self.text.shape[-1], sum(_LOOKS))
 
     def losses(self, seen: tuple[Tensor, ...], batch: Batch) -> dict[str, Tensor]:
         (pixels,) = seen
@@ -203,7 +213,10 @@ class BackboneStage(Stage):
         terms = dict(zip(("kind", "ground", "motion", "extent", "pose", "deed"), dense / len(self.heads), strict=True))
         with self.computing():
             named = self.model.backbone.logits(tokens.flatten(0, 1))
-        return {"word": word_loss(named, batch.words.flatten(0, 2)), **terms}
+        # The words of a token are a set, in which a colour has nothing to belong to: what is worn is told apart here.
+        looks = self.looks(tokens.float()).flatten(0, 1).split(_LOOKS, dim=-1)
+        looked = [_cross_entropy(*each) for each in zip(looks, batch.looks.flatten(0, 2).unbind(-1), strict=True)]
+        return {"word": word_loss(named, batch.words.flatten(0, 2)), "looks": torch.stack(looked).mean(), **terms}
 
 
 class LanguageStage(Stage):
@@ -215,6 +228,7 @@ class LanguageStage(Stage):
 
     every_kind = True
     narration = 1.0
+    narration_turns = 8
 
     def prepare(self, lora_rank: int) -> None:
         self.model.backbone.model.model.language_model.requires_grad_(True)  # with the token table, which is tied

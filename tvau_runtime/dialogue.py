@@ -32,7 +32,7 @@ from .types import Answer, Contradiction, Evidence, TrackPoint, Window
 
 __all__ = ["DialogueEngine", "clean_question"]
 
-MAX_LABEL_CHARS = 60
+MAX_LABEL_CHARS = 90
 MAX_NAME_CHARS = 200
 """Of a session, a camera or an event in a question."""
 MOST_ANEW = 3
@@ -406,11 +406,11 @@ def _plain(text: str) -> str:
 
 
 def _label(text: str) -> str:
-    """The first clause of an answer, short enough to stand beside a box."""
+    """The first sentence of an answer, or of a long one its first clause, short enough to stand beside a box."""
     clause = text.splitlines()[0] if text else ""
     for end in (". ", "; ", ", "):
-        clause = clause.split(end)[0]
-    clause = clause.strip(" .,;:")
+        if end != ", " or len(clause) > MAX_LABEL_CHARS:
+            clause = clause.split(end)[0].strip(" .,;:")
     if len(clause) <= MAX_LABEL_CHARS:
         return clause
     return clause[: MAX_LABEL_CHARS - 1].rsplit(" ", 1)[0].rstrip(" .,;:") + "…"

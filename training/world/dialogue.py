@@ -13,6 +13,7 @@ import numpy as np
 from tvau_runtime.chat import QUESTION_ANOMALY, QUESTION_ENVIRONMENT, QUESTION_TARGET, QUESTION_TRAJECTORY
 from tvau_runtime.grounding import PLACES, box_place, way_words
 
+from .actors.people import BAGS, TROUSER_COLORS
 from .palette import COLORS
 from .types import Actor, Clip, Turn
 from .words import NOUNS, REASONS, imagined_attributes, imagined_deed, imagined_environment
@@ -21,6 +22,7 @@ __all__ = [
     "NOTHING",
     "PLACES",
     "RIDES",
+    "actor_looks",
     "actor_words",
     "anomaly_dialogue",
     "corpus",
@@ -67,9 +69,15 @@ QUESTIONS = {
     "vehicles": ("How many vehicles are there?", "Count the cars and vans."),
     "color": ("What color is the {} at the {}?", "Which color has the {} at the {}?"),
     "action": ("What does the {} at the {} do?", "What is the {} at the {} doing?"),
+    "clothes": ("What does the person at the {} wear?", "What is the person at the {} wearing?"),
+    "who": ("Who or what is {}?", "Which one is {}?"),
 }
 """Per field of a turn, the usual question first."""
 
+_ASKED_ABOUT = 3
+"""So many of those who are there are asked about one by one."""
+_ASKED_AT_ONCE = 6
+"""So many questions about an imagined scene."""
 _LEAST_AREA = 0.0025
 """What shows less of itself than this part of the image is not spoken of."""
 
@@ -86,13 +94,17 @@ def _article(word: str) -> str:
 
 def _noun(kind: str, color: str, attributes: Mapping[str, str]) -> str:
     if kind in RIDES or kind == "person":
-        worn = [f"{_article(color)} top"]
-        if "trousers" in attributes:
-            worn.append(f"{attributes['trousers']} trousers")
-        worn += [_article(attributes["bag"])] if "bag" in attributes else []
         seat = " in a wheelchair" if kind == "wheelchair" else ""
-        return f"a person with {', '.join(worn[:-1])}{' and ' if len(worn) > 1 else ''}{worn[-1]}{seat}"
+        return f"a person with {_clothes(color, attributes)}{seat}"
     return {"fire": "a fire", "smoke": "smoke"}.get(kind) or f"{_article(color)} {kind}"
+
+
+def _clothes(color: str, attributes: Mapping[str, str]) -> str:
+    worn = [f"{_article(color)} top"]
+    if "trousers" in attributes:
+        worn.append(f"{attributes['trousers']} trousers")
+    worn += [_article(attributes["bag"])] if "bag" in attributes else []
+    return f"{', '.join(worn[:-1])}{' and ' if len(worn) > 1 else ''}{worn[-1]}"
 
 
 def describe(actor: Actor) -> str:
@@ -112,6 +124,15 @@ def doing_of(kind: str, action: str) -> str:
 def actor_words(actor: Actor) -> str:
     """The words that one look at the actor should bring to mind: colour, kind, action, ground."""
     return " ".join([actor.color, actor.kind, *(w for w in actor.action.split() if w not in ("on", "the"))])
+
+
+def actor_looks(actor: Actor) -> tuple[int, int, int]:
+    """Which of COLORS, TROUSER_COLORS and BAGS (behind it: none) it has; -1 where there is no telling."""
+    bags = (*BAGS, "")
+    color = COLORS.index(actor.color) if actor.color in COLORS else -1
+    if "trousers" not in actor.attributes:
+        return color, -1, -1
+    return color, TROUSER_COLORS.index(actor.attributes["trousers"]), bags.index(actor.attributes.get("bag", ""))
 
 
 def ground_words(clip: Clip) -> tuple[str, str, str]:
@@ -169,8 +190,8 @@ def _visible(clip: Clip) -> list[Actor]:
 
 
 def normal_dialogue(clip: Clip, rng: np.random.Generator) -> list[Turn]:
-    """Turns about what is to be seen at the clip's end, without a word about what is abnormal: the scene, a place, a count, a
-    colour, an action, the environment, in random order.
+    """Turns about what is to be seen at the clip's end, without a word about what is abnormal: the scene, a place, counts, the
+    environment, of some who are there colour, clothes and action, and who does this or that, in random order.
 
     For the backbone's pre-training give it clips without anomaly; of others it tells what is there just the same.
     """
@@ -192,12 +213,19 @@ def normal_dialogue(clip: Clip, rng: np.random.Generator) -> list[Turn]:
     turns.append(Turn(_pick(rng, "place").format(asked), " and ".join(there) or "nothing", "place"))
     nouns = ["person" if a.kind in RIDES else a.kind for a in actors]
     unique = [i for i in range(len(actors)) if list(zip(nouns, places)).count((nouns[i], places[i])) == 1]
-    if unique:
-        i = unique[rng.integers(len(unique))]
-        turns.append(Turn(_pick(rng, "color").format(nouns[i], places[i]), actors[i].color, "color"))
-        turns.append(
-            Turn(_pick(rng, "action").format(nouns[i], places[i]), doing_of(actors[i].kind, actors[i].action), "action")
-        )
+    for i in rng.permutation(unique)[:_ASKED_ABOUT]:
+        actor, about = actors[i], (nouns[i], places[i])
+        turns.append(Turn(_pick(rng, "color").format(*about), actor.color, "color"))
+        turns.append(Turn(_pick(rng, "action").format(*about), doing_of(actor.kind, actor.action), "action"))
+        if nouns[i] == "person":
+            turns.append(
+                Turn(_pick(rng, "clothes").format(places[i]), _clothes(actor.color, actor.attributes), "clothes")
+            )
+    deeds = [doing_of(actor.kind, actor.action) for actor in actors]
+    alone = [i for i, deed in enumerate(deeds) if deeds.count(deed) == 1]
+    for i in rng.permutation(alone)[:_ASKED_ABOUT]:
+        noun = _noun(actors[i].kind, actors[i].color, actors[i].attributes)
+        turns.append(Turn(_pick(rng, "who").format(deeds[i]), f"{noun} at the {places[i]}", "who"))
     return [turns[i] for i in rng.permutation(len(turns))]
 
 
@@ -237,16 +265,14 @@ def imagined_dialogue(rng: np.random.Generator) -> list[Turn]:
         "place": one(["nothing", " and ".join(several(2))]),
         "color": one(COLORS),
         "action": doing_of(kind, action),
+        "clothes": _clothes(one(COLORS), imagined_attributes(rng)),
+        "who": f"{_noun(kind, one(COLORS), imagined_attributes(rng))} at the {one(flat)}",
     }
+    about = {"color": (noun, place), "action": (noun, place), "who": (answers["action"],)}
     turns = [
-        Turn(_pick(rng, field).format(*_asked(field, noun, place)), said, field) for field, said in answers.items()
+        Turn(_pick(rng, field).format(*about.get(field, (place,))), said, field) for field, said in answers.items()
     ]
-    return [turns[i] for i in rng.permutation(len(turns))]
-
-
-def _asked(field: str, noun: str, place: str) -> tuple[str, ...]:
-    """What a question of this field is about."""
-    return (noun, place) if field in ("color", "action") else (place,)
+    return [turns[i] for i in rng.permutation(len(turns))[:_ASKED_AT_ONCE]]
 
 
 def corpus(count: int, seed: int = 0) -> Iterator[str]:
