@@ -70,6 +70,12 @@ def test_phrasings_change_the_questions_only(clips):
     assert len(asked) > 8
 
 
+def _asked(turns, seen):
+    """Whose way is asked for."""
+    (actor,) = (a for a in seen if turns["way"].question[:-1].endswith(f"is {dialogues.doing_of(a.kind, a.action)}"))
+    return actor
+
+
 def test_normal_dialogues_agree_with_the_actors_and_name_no_anomaly(clips):
     told = 0
     for clip in clips:
@@ -105,6 +111,7 @@ def test_normal_dialogues_agree_with_the_actors_and_name_no_anomaly(clips):
             )
             place = dialogues.place_of(actor.boxes[-1], SIZE)
             assert dialogues.describe(actor).startswith(turns["who"].answer.removesuffix(f" at the {place}"))
+            assert turns["way"].answer.endswith(f" the {dialogues.place_of(_asked(turns, seen).boxes[-1], SIZE)}")
         (asked,) = re.findall(r"at the ([a-z ]+)\?", turns["place"].question)
         there = [a for a in seen if dialogues.place_of(a.boxes[-1], SIZE) == asked]
         assert (turns["place"].answer == "nothing") == (not there)

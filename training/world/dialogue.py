@@ -71,6 +71,7 @@ QUESTIONS = {
     "action": ("What does the {} at the {} do?", "What is the {} at the {} doing?"),
     "clothes": ("What does the person at the {} wear?", "What is the person at the {} wearing?"),
     "who": ("Who or what is {}?", "Which one is {}?"),
+    "way": ("How does the one move that is {}?", "From where to where does the one go that is {}?"),
 }
 """Per field of a turn, the usual question first."""
 
@@ -178,9 +179,12 @@ def _time_words(abnormal: np.ndarray) -> str:
 
 
 def _trajectory(actor: Actor, clip: Clip) -> str:
-    size = clip.objects.shape[1:]
-    when = np.flatnonzero(actor.abnormal_frames)
-    return way_words(*(box_place(actor.boxes[t], size) for t in (when[0], when[-1])))
+    return _way(actor, np.flatnonzero(actor.abnormal_frames), clip)
+
+
+def _way(actor: Actor, when: np.ndarray, clip: Clip) -> str:
+    """From where it is in the first of these frames to where it is in the last."""
+    return way_words(*(box_place(actor.boxes[t], clip.objects.shape[1:]) for t in (when[0], when[-1])))
 
 
 def _visible(clip: Clip) -> list[Actor]:
@@ -191,7 +195,8 @@ def _visible(clip: Clip) -> list[Actor]:
 
 def normal_dialogue(clip: Clip, rng: np.random.Generator) -> list[Turn]:
     """Turns about what is to be seen at the clip's end, without a word about what is abnormal: the scene, a place, counts, the
-    environment, of some who are there colour, clothes and action, and who does this or that, in random order.
+    environment, of some who are there colour, clothes and action, who does this or that, and how it moves, in random
+    order.
 
     For the backbone's pre-training give it clips without anomaly; of others it tells what is there just the same.
     """
@@ -226,6 +231,8 @@ def normal_dialogue(clip: Clip, rng: np.random.Generator) -> list[Turn]:
     for i in rng.permutation(alone)[:_ASKED_ABOUT]:
         noun = _noun(actors[i].kind, actors[i].color, actors[i].attributes)
         turns.append(Turn(_pick(rng, "who").format(deeds[i]), f"{noun} at the {places[i]}", "who"))
+        way = _way(actors[i], np.flatnonzero(actors[i].areas), clip)
+        turns.append(Turn(_pick(rng, "way").format(deeds[i]), way, "way"))
     return [turns[i] for i in rng.permutation(len(turns))]
 
 
@@ -249,10 +256,10 @@ def imagined_dialogue(rng: np.random.Generator) -> list[Turn]:
 
     environment = imagined_environment(rng)
     noun, place, start, stop = one(NOUNS), one(flat), rng.integers(9), rng.integers(9)
+    way = way_words(divmod(int(start), 3), divmod(int(stop), 3))
     if rng.random() < 0.5:
         answers = _nothing(environment)
         if rng.random() < 0.5:
-            way = way_words(divmod(int(start), 3), divmod(int(stop), 3))
             answers.update(anomaly="Yes.", target=someone(), trajectory=way)
             answers.update(when=_time_words(rng.random(6) < 0.4), why=one(tuple(REASONS.values())))
         return [Turn(_pick(rng, field), answer, field) for field, answer in answers.items()]
@@ -267,8 +274,13 @@ def imagined_dialogue(rng: np.random.Generator) -> list[Turn]:
         "action": doing_of(kind, action),
         "clothes": _clothes(one(COLORS), imagined_attributes(rng)),
         "who": f"{_noun(kind, one(COLORS), imagined_attributes(rng))} at the {one(flat)}",
+        "way": way,
     }
-    about = {"color": (noun, place), "action": (noun, place), "who": (answers["action"],)}
+    about = {
+        "color": (noun, place),
+        "action": (noun, place),
+        **dict.fromkeys(("who", "way"), (doing_of(kind, action),)),
+    }
     turns = [
         Turn(_pick(rng, field).format(*about.get(field, (place,))), said, field) for field, said in answers.items()
     ]
