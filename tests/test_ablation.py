@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch", reason="training needs torch")
 pytest.importorskip("transformers", reason="training needs transformers")
 pytest.importorskip("sacrebleu", reason="language figures need sacrebleu")
 
-from mini_recipe import write_recipe
+from mini_recipe import MINI, write_recipe
 from safetensors.torch import load_file
 
 from tvau_runtime.backends import open_backend
@@ -29,9 +29,10 @@ def run(recipe, out, *more):
 
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory):
-    """Of the checkpoint `tiny`'s sizes."""
+    """Of the checkpoint `tiny`'s sizes. By Muon, LoRA alone leaves nothing to AdamW."""
     path = tmp_path_factory.mktemp("recipe") / "mini.yaml"
-    return write_recipe(path, image_size=[56, 84], clip_length=8)
+    stages = {**MINI["stages"], "rae": {**MINI["stages"]["rae"], "optimizer": "muon"}}
+    return write_recipe(path, image_size=[56, 84], clip_length=8, stages=stages)
 
 
 @pytest.fixture(scope="module")

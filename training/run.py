@@ -346,11 +346,10 @@ def _optimizers(stage: Stage, settings: StageSettings, *, alone: bool) -> list[t
             raise ConfigError("optimizer: muon needs whole matrices, and this run holds them in pieces; take adamw")
         blocks = {name: p for name, p in free.items() if p.ndim == 2 and re.search(r"\.(blocks|layers)\.\d+\.", name)}
     rate, decay = settings.learning_rate, settings.weight_decay
-    made: list[torch.optim.Optimizer] = [
-        torch.optim.AdamW(
-            [p for name, p in free.items() if name not in blocks], lr=rate, weight_decay=decay, betas=(0.9, 0.98)
-        )
-    ]
+    others = [p for name, p in free.items() if name not in blocks]
+    made: list[torch.optim.Optimizer] = []
+    if others:
+        made.append(torch.optim.AdamW(others, lr=rate, weight_decay=decay, betas=(0.9, 0.98)))
     if blocks:
         made.append(torch.optim.Muon(blocks.values(), lr=rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw"))
     return made
