@@ -1,5 +1,6 @@
 """evaluate.py --data: figures that are read off the text files, on copies in all layouts, stopped and resumed."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -229,6 +230,9 @@ def test_dialogues_are_held_anew_about_their_window(tmp_path, copies, pipeline, 
     monkeypatch.setattr(pipeline, "ask", listening)
     whole = {"anomaly": "Yes.", "target": "a person with a red top running", "trajectory": "it stays at the left"}
     talks = [talk(longer, whole, tuple(range(20, 50))), talk(longer, {"anomaly": "No."}, None, False)]
+    talks += [
+        dataclasses.replace(talks[0], turns=tuple(dataclasses.replace(turn, question="!") for turn in talks[0].turns))
+    ]
     talks.append(talk(longer, whole, (1, 2)))
     figures = evaluate_clips(pipeline, [longer], tmp_path / "out", FACTS, talks=talks)
     assert questions == [QUESTION_ANOMALY, QUESTION_TARGET, QUESTION_TRAJECTORY, QUESTION_ANOMALY]
@@ -261,6 +265,10 @@ def test_a_split_that_lies_apart_is_that_of_the_folder_within(tmp_path, capsys, 
     assert (figures["split"], figures["clips"], figures["asked"]) == (split, 2, 2)
     names = ("micro_auc", "macro_auc", "rbdc", "tbdc", "bleu4_target", "bleu4_trajectory", "yes_no_acc", "yes_no_bacc")
     assert all(0 <= figures[name] <= 1 for name in names)
+    shutil.move(tmp_path / "it", tmp_path / "another")  # of the same kind, with clips of the same names
+    given[2] = str(tmp_path / "another")
+    assert evaluate.main(given) == 2
+    assert "give another --out" in capsys.readouterr().err
 
 
 # Baselines

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -18,10 +19,11 @@ from safetensors.torch import load_file
 import tvau_runtime
 from tvau_runtime.backends import open_backend
 from tvau_runtime.backends.base import ModelSpec
+from tvau_runtime.calibration import Calibration, Scale
 from tvau_runtime.chat import ANSWER_END, question_text
 from tvau_runtime.config import EngineConfig
 from tvau_runtime.errors import ConfigError, FrameError
-from tvau_runtime.manifest import CLIP_MEAN, CLIP_STD
+from tvau_runtime.manifest import CLIP_MEAN, CLIP_STD, Manifest
 from tvau_runtime.model import checkpoint
 from tvau_runtime.tokenizer import TextTokenizer
 from tvau_training import batches as batches_module
@@ -32,6 +34,7 @@ from tvau_training.data.writers import LAYOUTS
 from tvau_training.guidance import naming
 from tvau_training.make_world import write_world
 from tvau_training.recipe import read_recipe
+from tvau_training.run import Run
 from tvau_training.stages import most_done
 from tvau_training.start import Start
 from tvau_training.talks import read_talks
@@ -183,6 +186,8 @@ def test_both_stages_are_trained_on_a_data_set(recipe_file, start, ubnormal, tmp
     assert _train(recipe_file, tmp_path, "--start", start, "--data", "ubnormal", str(ubnormal)) == 0
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [line["stage"] for line in lines] == ["ahd", "rae"]
+    manifest = Manifest.read(tmp_path / "checkpoint")
+    assert manifest.training["stages"] == ["backbone", "language", "ahd", "rae"], "those it began with count too"
     assert open_backend(EngineConfig(model=str(tmp_path / "checkpoint"), device="cpu")).spec.grid == (2, 4)
 
 
@@ -208,6 +213,86 @@ def test_a_backbone_of_the_recipes_making_may_be_trained_on(recipe_file, start, 
     assert not (tmp_path / "checkpoint" / "lora").exists(), "it was of the language model as it was"
     engine = open_backend(EngineConfig(model=str(tmp_path / "checkpoint"), device="cpu"))
     assert engine.spec.grid == (2, 4)
+
+
+def test_what_is_trained_on_has_no_calibration_yet(recipe, start, tmp_path):
+    copied = shutil.copytree(start, tmp_path / "calibrated")
+    manifest = Manifest.read(copied)
+    dataclasses.replace(manifest, calibration=Calibration(yes=Scale(0.5, 1.0))).save(copied)
+    _, manifest = Start(recipe, copied).build(copied / "tokenizer.json", torch.float32)
+    assert manifest.calibration == Calibration()
+
+
+def test_a_rae_that_no_run_has_trained_begins_anew(recipe, start, tmp_path):
+    copied = shutil.copytree(start, tmp_path / "half")
+    manifest = Manifest.read(copied)
+    dataclasses.replace(manifest, training={**manifest.training, "stages": ["ahd"]}).save(copied)
+    assert [Start(recipe, copied).untrained(stage) for stage in ("ahd", "rae")] == [False, True]
+    assert not Start(recipe, Path(start)).untrained("rae")
+
+
+def test_a_run_that_never_began_leaves_nothing_behind(recipe, start, tmp_path):
+    shutil.copyfile(TOKENIZER, tmp_path / "tokenizer.json")  # of another model
+    run = Run(recipe, tmp_path, "cpu", 0, 60.0, start=Start(recipe, Path(start)))
+    assert (tmp_path / "tokenizer.json").read_bytes() == (Path(start) / "tokenizer.json").read_bytes()
+    run._write()
+    (tmp_path / "features").mkdir()
+    Run(recipe, tmp_path, "cpu", 0, 60.0, start=Start(recipe, Path(start)), fresh=True)
+    assert not (tmp_path / "features").exists()
+
+
+def test_other_dialogues_or_weights_in_the_same_place_are_other_settings(recipe, start, ubnormal, tmp_path):
+    said = shutil.copyfile(ubnormal / "dialogues.jsonl", tmp_path / "dialogues.jsonl")
+    copied = shutil.copytree(start, tmp_path / "start")
+
+    def run():
+        footage = Footage.of("ubnormal", ubnormal, said)
+        return Run(recipe, tmp_path / "run", "cpu", 0, 60.0, start=Start(recipe, copied), footage=footage)
+
+    run()._write()
+    run()
+    said.write_text(said.read_text() + "\n")
+    with pytest.raises(ConfigError, match="other settings"):
+        run()
+    shutil.copyfile(ubnormal / "dialogues.jsonl", said)
+    dataclasses.replace(Manifest.read(copied), name="another").save(copied)
+    with pytest.raises(ConfigError, match="other settings"):
+        run()
+
+
+def test_windows_may_be_shorter_than_the_models(recipe, spec, ubnormal):
+    data = MaskWindows(recipe, spec, open_data("auto", ubnormal).split("train"), series=2, frames=2)
+    assert _named(data[0])["pixels"].shape[0] == 1, "a pair"
+
+
+def test_frames_of_a_dialogue_are_pairs_as_near_as_the_models_rate_has_them(recipe, spec, ubnormal):
+    clips = open_data("auto", ubnormal).split("train")  # of 45 frames at 30 Hz
+    talk = next(talk for talk in read_talks(ubnormal / "dialogues.jsonl") if talk.clip == clips[0].name)
+
+    def chosen(frames):
+        talks = [dataclasses.replace(talk, frames=frames)]
+        data = DialogueWindows(recipe, spec, TOKENIZER, clips, talks, series=3, refine_from=0, narration_turns=3)
+        return data._chosen(talks[0], clips[0]).tolist()
+
+    assert chosen(None) == [0, 8, clips[0].length - 9, clips[0].length - 1]
+    assert chosen((0, 8, 15, 22)) == [0, 8, 15, 22]
+    assert chosen((0, 8, 15, 22, 30, 38)) == [0, 8, 30, 38]
+    with pytest.raises(ConfigError, match="has 2 frames, and the model takes 4; annotate with --window 4"):
+        chosen((0, 8))
+
+
+def test_a_video_that_is_cut_off_gives_other_windows(recipe, spec, ubnormal, monkeypatch):
+    clip = next(clip for clip in open_data("auto", ubnormal).split("train") if clip.abnormal)
+    data, real, tried = MaskWindows(recipe, spec, [clip], series=2), type(clip.source).read, []
+
+    def read(source, numbers, *more):
+        tried.append(numbers)
+        if len(tried) == 1:
+            raise FrameError("has no such frame")
+        return real(source, numbers, *more)
+
+    monkeypatch.setattr(type(clip.source), "read", read)
+    assert _named(data[0])["masks"].size and len(tried) > 1
 
 
 def test_clips_that_cannot_be_read_are_named_even_by_another_process(recipe, spec, ubnormal, tmp_path, monkeypatch):

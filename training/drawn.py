@@ -74,9 +74,11 @@ def drawn_clips(shape: Geometry | ModelSpec, count: int, split: str, seed: int) 
 def measure(pipeline: Pipeline, clips: int, split: str, seed: int, unchecked: bool = False) -> dict:
     """All figures, 0..1, over `clips` clips of which about half hold an anomaly. unchecked: of the model's own words."""
     found = Evidence()
-    for number, clip in enumerate(drawn_clips(pipeline.geometry, clips, split, seed)):
-        _watch(pipeline, clip, f"clip{number}", found)
-        own, mended = (_ask(pipeline, f"clip{number}", handling) for handling in ("flag", "regenerate"))
+    camera = "clip"  # one for all: what a camera leaves behind would add up
+    for clip in drawn_clips(pipeline.geometry, clips, split, seed):
+        _watch(pipeline, clip, camera, found)
+        own, mended = (_ask(pipeline, camera, handling) for handling in ("flag", "regenerate"))
+        pipeline.reset(camera)
         _note(clip, own if unchecked else mended, found)
         _compare(clip, own, mended, found)
     return _summary(found)

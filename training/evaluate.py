@@ -2,12 +2,13 @@
 
 Runs the same pipeline that a camera runs. The clips come from the world's own split, whose seeds and places no training uses;
 with --data, from a data set on disk, and the figures are those of its table. Several checkpoints stand in one table with
---ablate, each in its own words: nothing is said anew by heat maps that the model may not have.
+--ablate, each in its own words and uncalibrated: nothing is said anew by heat maps that the model may not have.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import hashlib
 import json
 import sys
@@ -17,6 +18,7 @@ from typing import Any
 
 from tvau_runtime.artifact import Artifact
 from tvau_runtime.backends import find_model
+from tvau_runtime.calibration import Calibration
 from tvau_runtime.config import DialogueConfig, EngineConfig, PipelineConfig
 from tvau_runtime.errors import ConfigError, TvauError
 from tvau_runtime.manifest import Manifest
@@ -54,12 +56,13 @@ def measure_data(pipeline: Pipeline, model: str, options: argparse.Namespace, ou
     clips = data.split(split)[: options.clips]
     path = options.dialogues or data.root / DIALOGUES
     talks = read_talks(path) if path.is_file() or options.dialogues else []
-    facts: dict[str, Any] = {"data": data.name, "split": options.split, "model": model, "model_id": _model_id(model)}
+    facts: dict[str, Any] = {"data": data.name, "root": str(data.root.resolve()), "split": options.split}
+    facts |= {"model": model, "model_id": _model_id(model)}
     facts |= {"dialogues": str(path) if talks else None, "unchecked": options.unchecked}
     if options.named:
         facts["abnormal"] = list(pipeline.prompts().abnormal)
     named = "-named" if options.named else ""
-    folder: Path = out or options.out or Path("out", "evaluate", f"{data.name}-{options.split}{named}")
+    folder: Path = out or options.out or Path("out", "evaluate", f"{_folder_name(options)}-{options.split}{named}")
     figures = _blanked(evaluate_clips(pipeline, clips, folder, facts, options.tracks, talks), model)
     if options.baselines:
         from tvau_training.baselines import measure_baselines  # needs torch, which an export does without
@@ -80,6 +83,11 @@ def _open_data(options: argparse.Namespace) -> tuple[DataSet, str]:
     for problem in data.problems:
         print(f"evaluate: {problem}", file=sys.stderr)
     return data, file_split(options.split)
+
+
+def _folder_name(options: argparse.Namespace) -> str:
+    """Of the data set's folder: Ped1 and Ped2 are one kind, and two data sets."""
+    return Path(options.data[-1]).resolve().name
 
 
 def _model_id(model: str) -> str:
@@ -109,6 +117,8 @@ def evaluate(model: str, options: argparse.Namespace, out: Path | None = None) -
         dialogue=DialogueConfig(max_sessions=1, contradictions="flag" if options.unchecked else "regenerate"),
     )
     with open_pipeline(config) as pipeline:
+        if options.ablate:  # a fit to one of them would speak for the others
+            pipeline.backend.spec = dataclasses.replace(pipeline.backend.spec, calibration=Calibration())
         if options.named:
             pipeline.set_prompts(pipeline.prompts().changed(abnormal=anomalies(options.split)))
         if options.data:
@@ -236,7 +246,7 @@ def _parser() -> argparse.ArgumentParser:
         "--out",
         type=Path,
         help="folder of metrics.json, of pictures and of the text files of scores, detections, tracks and dialogues; a stopped "
-        "run goes on there (default: out/evaluate/NAME-SPLIT, with --ablate out/ablation)",
+        "run goes on there (default: out/evaluate/FOLDER-SPLIT, with --ablate out/ablation)",
     )
     disk.add_argument(
         "--tracks",

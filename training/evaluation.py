@@ -73,13 +73,17 @@ def evaluate_clips(
 ) -> dict[str, Any]:
     """`score_clips` of a pipeline, and pictures of what it made of them.
 
-    talks: dialogues about these clips, which are held anew; what of them is narration is not asked.
+    talks: dialogues about these clips, which are held anew, once where several differ in their wording alone; what of them is
+    narration is not asked.
     """
-    about: dict[str, list[Talk]] = defaultdict(list)
+    about: dict[str, dict[str, Talk]] = defaultdict(dict)
     for talk in talks:
-        if not talk.narrates and "anomaly" in truths(talk):
-            about[talk.clip].append(talk)
-    figures, watched = score_clips(lambda clip: _watch(pipeline, clip, about[clip.name]), clips, out, facts, tracks)
+        true = truths(talk)
+        if not talk.narrates and "anomaly" in true:  # once, in however many phrasings it stands there
+            about[talk.clip].setdefault(json.dumps([talk.frames, talk.anomalous, true], sort_keys=True), talk)
+    figures, watched = score_clips(
+        lambda clip: _watch(pipeline, clip, list(about[clip.name].values())), clips, out, facts, tracks
+    )
     draw_pictures(out, watched)
     return figures
 

@@ -85,7 +85,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         type=float,
         default=1.0,
         metavar="X",
-        help="multiply every stage's steps (default: 1)",
+        help="multiply every stage's steps, and the batches whose frozen features it keeps (default: 1)",
     )
     seen = parser.add_argument_group("what it sees")
     seen.add_argument(

@@ -75,16 +75,17 @@ class Run:
         if self.machines.main:
             out.mkdir(parents=True, exist_ok=True)
             if fresh:
-                for path in (self.state_file, self.tokenizer_file, out / "log.jsonl"):
+                for path in (self.state_file, out / "log.jsonl"):
                     path.unlink(missing_ok=True)
-            if not self.tokenizer_file.is_file():
+                shutil.rmtree(out / "features", ignore_errors=True)
+            if not self.state_file.is_file():  # one that lies there may be of another model, by a run that never began
                 self.start.write_tokenizer(self.tokenizer_file)
         self.machines.wait()
         self.tokenizer = TextTokenizer(self.tokenizer_file)
         self.state: dict[str, Any] = {
             "recipe": json.loads(json.dumps(dataclasses.asdict(recipe))),
-            "start": str(self.start.checkpoint),
-            "data": footage.name if footage else "world",
+            "start": self.start.identity,
+            "data": footage.identity if footage else "world",
             "bf16": bf16,
             "without": without,
             "done": [],
@@ -136,7 +137,7 @@ class Run:
             self.recipe.process_rate_hz,
             text,
             self.recipe.lora_rank,
-            fresh=self.start.fresh or bool(self.without),
+            fresh=self.start.untrained(name) or bool(self.without),
             prompts=self.manifest.prompts,
             bf16=self.bf16,
             without=self.without,
@@ -254,7 +255,7 @@ class Run:
             )  # fmt: skip
         clips = self.footage.clips
         if name != "rae":
-            windows = MaskWindows(recipe, spec, clips, series=series)
+            windows = MaskWindows(recipe, spec, clips, series=series, frames=frames)
             said = f"{len(windows.left_out)} of {len(clips)} clips are shorter than a window, or have no labels"
         else:
             windows = DialogueWindows(
@@ -310,7 +311,7 @@ class Run:
         facts = {
             "command": command,
             "seed": self.recipe.seed,
-            "stages": self.state["done"],
+            "stages": [*(each for each in self.start.finished if each not in self.state["done"]), *self.state["done"]],
             "minutes": {name: round(seconds / 60, 1) for name, seconds in self.state["seconds"].items()},
             "recipe": self.state["recipe"],
         }

@@ -6,6 +6,7 @@ Knows no stage and no data.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 import torch
 
+from tvau_runtime.calibration import Calibration
 from tvau_runtime.errors import ConfigError, ModelError
 from tvau_runtime.manifest import Manifest
 from tvau_runtime.model import checkpoint
@@ -42,8 +44,25 @@ class Start:
         """Whether AHD and RAE are untrained: also where the checkpoint is of a run that ended before them."""
         if self.checkpoint is None or self.anew:
             return True
-        stages = set(Manifest.read(self.checkpoint).training.get("stages", ()))
-        return bool(stages & {"backbone", "language"}) and "ahd" not in stages
+        return bool({"backbone", "language"} & set(self.finished)) and "ahd" not in self.finished
+
+    def untrained(self, stage: str) -> bool:
+        """Whether the part that a stage trains has to begin from nothing."""
+        return self.fresh or (stage == "rae" and "rae" not in self.finished)
+
+    @property
+    def finished(self) -> tuple[str, ...]:
+        """The stages that the model has behind it and keeps, of its own run and those before."""
+        if self.checkpoint is None or self.anew:
+            return ()
+        return tuple(Manifest.read(self.checkpoint).training.get("stages", ()))
+
+    @property
+    def identity(self) -> str:
+        """Tells models apart, also those that one after the other lie in the same place."""
+        if self.checkpoint is None:
+            return "nothing"
+        return f"{self.checkpoint} {hashlib.sha256((self.checkpoint / Manifest.FILE).read_bytes()).hexdigest()[:16]}"
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -94,7 +113,10 @@ class Start:
             else:
                 model, manifest, _ = checkpoint.complete(backbone, manifest, self.checkpoint)
             prompts = _prompts(recipe) or manifest.prompts
-            return model, dataclasses.replace(manifest, name=recipe.name, prompts=prompts, training={}, files={})
+            # Probabilities were fitted to what the weights were; `calibrate.py` fits them to what they become.
+            return model, dataclasses.replace(
+                manifest, name=recipe.name, prompts=prompts, training={}, files={}, calibration=Calibration()
+            )
         if isinstance(recipe.backbone, BackboneSize):
             backbone: Any = new_backbone(recipe.backbone, tokenizer_file)
             kept = "backbone"

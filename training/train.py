@@ -77,7 +77,8 @@ def main(arguments: list[str] | None = None) -> int:
         recipe = _scaled(read_recipe(options.recipe), options.steps_scale)
         if options.seed is not None:
             recipe = dataclasses.replace(recipe, seed=options.seed)
-        out = options.out or Path("runs") / (Path(options.recipe).stem + "-one-shot" * bool(options.one_shot))
+        called = Path(options.recipe).name.removesuffix(".yaml")
+        out = options.out or Path("runs") / (called + "-one-shot" * bool(options.one_shot))
         anew = bool(options.start) and bool({"backbone", "language"} & set(options.stage or ()))
         start = Start(recipe, find_model(options.start) if options.start else None, anew)
         footage = _footage(options)

@@ -7,6 +7,7 @@ a random line of `dialogues.jsonl` says which frames it is about. Item k of a st
 from __future__ import annotations
 
 import difflib
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -40,6 +41,12 @@ class Footage:
     dialogues: Path
     problems: tuple[str, ...] = ()
 
+    @property
+    def identity(self) -> str:
+        """Tells footage apart, also by what its dialogues say."""
+        said = hashlib.sha256(self.dialogues.read_bytes()).hexdigest()[:16] if self.dialogues.is_file() else "silent"
+        return f"{self.name} {said}"
+
     @classmethod
     def of(cls, kind: str, directory: Path, dialogues: Path | None = None) -> Footage:
         """The train split of a data set on disk. Raises `ConfigError` where it is not there."""
@@ -72,8 +79,8 @@ class Footage:
 class _Windows(Dataset):
     """What both kinds share: reading frames, and an item's form."""
 
-    def __init__(self, recipe: Recipe, spec: ModelSpec, series: int) -> None:
-        self.spec, self.rate_hz, self.length = spec, recipe.process_rate_hz, recipe.clip_length
+    def __init__(self, recipe: Recipe, spec: ModelSpec, series: int, frames: int = 0) -> None:
+        self.spec, self.rate_hz, self.length = spec, recipe.process_rate_hz, frames or recipe.clip_length
         self.seed = [recipe.seed, series]
 
     def _rng(self, index: int) -> np.random.Generator:
@@ -89,7 +96,10 @@ class _Windows(Dataset):
 
         Raises `FrameError` where a frame that is said to be abnormal has no mask.
         """
-        found = {seen.index: seen for seen in clip.read(np.unique(wanted).tolist(), masks=masks)}
+        try:
+            found = {seen.index: seen for seen in clip.read(np.unique(wanted).tolist(), masks=masks)}
+        except FrameError:  # of a video that is cut off before the first of them
+            return None
         if any(int(i) not in found for i in wanted):
             return None
         chosen = [found[int(i)] for i in wanted]
@@ -103,11 +113,12 @@ class MaskWindows(_Windows):
     """Windows with masks, half of them with something abnormal in one of their frames.
 
     clips: at least one must be abnormal. left_out: names of those that are shorter than a window or have no labels.
-    Raises `ConfigError` where there is nothing to learn from. Reads all labels at once.
+    frames: of a window, 0 for as many as the model takes. Raises `ConfigError` where there is nothing to learn from. Reads all
+    labels at once.
     """
 
-    def __init__(self, recipe: Recipe, spec: ModelSpec, clips: Sequence[Clip], *, series: int) -> None:
-        super().__init__(recipe, spec, series)
+    def __init__(self, recipe: Recipe, spec: ModelSpec, clips: Sequence[Clip], *, series: int, frames: int = 0) -> None:
+        super().__init__(recipe, spec, series, frames)
         self.left_out: list[str] = []
         self.hot: list[tuple[Clip, np.ndarray, np.ndarray]] = []
         self.cold: list[tuple[Clip, np.ndarray, np.ndarray]] = []
@@ -142,7 +153,8 @@ class DialogueWindows(_Windows):
     """Windows with a dialogue: narration up to item `refine_from`, where there is any; from then on about anomalies, which half
     of the windows show.
 
-    left_out: how many dialogues are about other clips. Raises `ConfigError` where none is about these.
+    left_out: how many dialogues are about other clips. Raises `ConfigError` where none is about these, and where one has fewer
+    frames than the model takes.
     """
 
     def __init__(
@@ -161,7 +173,21 @@ class DialogueWindows(_Windows):
             raise ConfigError(
                 f"none of {len(talks)} dialogues is about an anomaly in one of the {len(clips)} training clips"
             )
+        for talk in about:
+            if talk.frames is not None and len(talk.frames) < self.length:
+                raise ConfigError(
+                    f"a dialogue about {talk.clip} has {len(talk.frames)} frames, and the model takes {self.length}; "
+                    f"annotate with --window {self.length}"
+                )
         self._tokenizer: TextTokenizer | None = None
+
+    def _chosen(self, talk: Talk, clip: Clip) -> np.ndarray:
+        """Numbers of its frames: pairs that begin evenly apart, each as near together as the model's rate has them, so that a
+        movement looks as fast as it is."""
+        frames = np.arange(clip.length) if talk.frames is None else np.array(talk.frames)
+        gap = 1 if talk.frames is not None else min(max(1, round(clip.fps / self.rate_hz)), len(frames) - 1)
+        begins = np.round(np.linspace(0, len(frames) - 1 - gap, self.length // 2)).astype(int)
+        return frames[np.stack([begins, begins + gap], axis=1).ravel()]
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
         self._tokenizer = self._tokenizer or TextTokenizer(self.path)
@@ -172,9 +198,7 @@ class DialogueWindows(_Windows):
         for _ in range(ATTEMPTS):
             talk = talks[rng.integers(len(talks))]
             clip = self.clips[talk.clip]
-            frames = np.arange(clip.length) if talk.frames is None else np.array(talk.frames)
-            wanted = frames[np.round(np.linspace(0, len(frames) - 1, self.length)).astype(int)]
-            read = self._read(clip, wanted, masks=False)
+            read = self._read(clip, self._chosen(talk, clip), masks=False)
             if read is not None:
                 break
         else:

@@ -165,7 +165,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     what.add_argument("--only", default="*", metavar="PATTERN", help="only clips of such names, * for any letters")
     what.add_argument("--clips", type=int, metavar="N", help="only the first N of them")
     what.add_argument("--rate-hz", type=float, default=4.0, help="frames asked about per second (default: 4)")
-    what.add_argument("--window", type=int, default=8, help="such frames in the window of a dialogue (default: 8)")
+    what.add_argument(
+        "--window",
+        type=int,
+        default=8,
+        help="such frames in the window of a dialogue, at least the clip_length of the model it is for; answers are kept, so "
+        "another window asks nothing again (default: 8)",
+    )
     what.add_argument("--count", action="store_true", help="say how many frames it would be, and ask nothing")
     who = parser.add_argument_group("who annotates")
     who.add_argument("--server", metavar="URL", help="an OpenAI-compatible server, up to and with /v1")
