@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
 from tvau_export.evidence import CHECK, labelled_clips, video_windows
+from tvau_runtime.artifact import Artifact
 from tvau_runtime.backends.onnx_backend import OnnxBackend
 from tvau_runtime.chat import HEAD, QUESTION_ANOMALY, TAIL, question_text
 from tvau_runtime.model import checkpoint
@@ -56,30 +58,35 @@ BOUNDS = {
 def compare(
     model: TVAU, tokenizer: TextTokenizer, prompts: Prompts, directory: Path, video: Path, clips: int
 ) -> Figures:
-    """Errors per graph on random input and on frames of a video, shares of equal tokens, and the heat map's AUROC.
+    """Errors per graph on random input and on frames of a video, at every image size; shares of equal tokens, and the heat
+    map's AUROC, at the first.
 
-    model: at the image size of the graphs' first. video: its first windows are looked at. clips: so many of the synthetic
-    world that no training sees. Everything is drawn from one seed. Raises `FrameError` for a video that cannot be used.
+    video: its first windows are looked at. clips: so many of the synthetic world that no training sees. Everything is drawn
+    from one seed. Raises `FrameError` for a video that cannot be used.
     """
-    engine = OnnxBackend(directory, "cpu")
-    windows = video_windows(video, engine.spec, WINDOWS)
-    model.backbone = type(model.backbone)(model.backbone.model, engine.spec.grid, model.backbone.taps)
     text = checkpoint.text_features(model, tokenizer, prompts)
-    rng = np.random.default_rng(0)
-    rows, columns = engine.spec.grid
-    noise = rng.normal(size=(3, rows * columns, engine.spec.patch_dim)).astype(np.float32)
     figures: Figures = {name: {} for name in ("visual", "class_maps", "rae", "decoder")}
     same: list[bool] = []
-    for pixels, kind in [(noise, ""), *((window, "frames_") for window in windows)]:
-        tokens, maps = model.encode(torch.from_numpy(pixels), text)
-        got_tokens, got_maps = engine.encode(pixels)
-        _note(figures["visual"], kind, tokens, got_tokens)
-        _note(figures["class_maps"], kind, maps, got_maps)
-        _note(figures["rae"], kind, model.rae(maps[None])[0], engine.anomaly_prompts(maps.numpy()))
-        prompt, positions = first_prompt(model, tokenizer, tokens, maps, engine.spec.process_rate_hz)
-        same += _decode(model, engine, prompt, positions, figures["decoder"], kind)
-    figures["decoder"]["same_tokens"] = sum(same) / len(same)
-    figures["heat_map"] = _heat_map(model, engine, text, clips)
+    sizes = Artifact.read(directory).image_sizes
+    for number, (height, width) in reversed(list(enumerate(sizes))):
+        with contextlib.closing(OnnxBackend(directory, "cpu", size=f"{height}x{width}")) as engine:
+            rows, columns = engine.spec.grid
+            model.backbone = type(model.backbone)(model.backbone.model, engine.spec.grid, model.backbone.taps)
+            shape = (3, rows * columns, engine.spec.patch_dim)
+            noise = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+            windows = video_windows(video, engine.spec, WINDOWS)
+            for pixels, kind in [(noise, ""), *((window, "frames_") for window in windows)]:
+                tokens, maps = model.encode(torch.from_numpy(pixels), text)
+                got_tokens, got_maps = engine.encode(pixels)
+                _note(figures["visual"], kind, tokens, got_tokens)
+                _note(figures["class_maps"], kind, maps, got_maps)
+                _note(figures["rae"], kind, model.rae(maps[None])[0], engine.anomaly_prompts(maps.numpy()))
+                if number == 0:  # what decodes knows nothing of sizes
+                    prompt, positions = first_prompt(model, tokenizer, tokens, maps, engine.spec.process_rate_hz)
+                    same += _decode(model, engine, prompt, positions, figures["decoder"], kind)
+            if number == 0:
+                figures["decoder"]["same_tokens"] = sum(same) / len(same)
+                figures["heat_map"] = _heat_map(model, engine, text, clips)
     return figures
 
 

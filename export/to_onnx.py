@@ -94,7 +94,7 @@ def export(
             precision=precision,
             opset=OPSET,
             calibration=manifest.calibration,
-            versions={name: version(name).split("+")[0] for name in ("torch", "transformers", "onnx", "onnxruntime")},
+            versions=_versions(),
             source=manifest.files,
             **facts,
         ).write(draft)
@@ -109,6 +109,14 @@ def export(
             out.rmdir()
         draft.rename(out)
     return artifact
+
+
+def _versions() -> dict[str, str]:
+    """Of what the export rests on. onnxruntime's package has another name where it is made for GPUs."""
+    import onnxruntime
+
+    packages = {name: version(name).split("+")[0] for name in ("torch", "transformers", "onnx")}
+    return {**packages, "onnxruntime": onnxruntime.__version__.split("+")[0]}
 
 
 def _write(

@@ -26,8 +26,10 @@ examples:
 TIMING_CACHE = "timing.cache"
 MOST_NEW = 512
 """New tokens in one pass of the language model; longer prompts are read in several, so that scores stay small in memory."""
-TEXT = 64
-"""Tokens that are left for words beside a window's visual tokens, at least."""
+ANOMALY_PROMPTS = 20
+"""Of the RAE, for every frame pair of a window but the first; `region_anomaly_encoder.PROMPTS`, which needs torch."""
+TEXT = 192
+"""Tokens that are left for words beside those of a window, at least: a question and its answer, and what stands around them."""
 
 Shape = tuple[int, ...]
 Profile = dict[str, tuple[Shape, Shape, Shape]]
@@ -87,7 +89,8 @@ def build(source: Path, out: Path, precision: str, max_patches: int, max_tokens:
     """
     artifact = _read(source, precision)
     max_patches = max_patches or max(2, artifact.clip_length // 2)
-    window = max_patches * max(height * width // 28**2 for height, width in artifact.image_sizes)
+    merged = max(height * width // 28**2 for height, width in artifact.image_sizes)
+    window = max_patches * merged + (max_patches - 1) * ANOMALY_PROMPTS
     if max_tokens < window + TEXT:
         raise ConfigError(
             f"--max-tokens must be at least {window + TEXT}, got {max_tokens}: {max_patches} frame pairs take {window} of them"
@@ -112,14 +115,17 @@ def build(source: Path, out: Path, precision: str, max_patches: int, max_tokens:
         facts = {"version": tensorrt_version(), "compute_capability": where.compute_capability, "device": where.name}
         versions = {**artifact.versions, "tensorrt": tensorrt_version(), "cuda-python": version("cuda-python")}
         built = dataclasses.replace(artifact, tensorrt=facts, versions=versions).write(draft)
-        with (
-            contextlib.closing(OnnxBackend(source, "cpu")) as graphs,
-            contextlib.closing(TensorrtBackend(draft, f"cuda:{device}")) as engines,
-        ):
-            figures = compare(graphs, engines)
-        if fault := first_fault(figures, artifact.precision):
-            raise ModelError(f"the engines differ from the graphs, and nothing was written: {fault}")
-        built = dataclasses.replace(built, parity=figures).write(draft)
+        found = []
+        for height, width in artifact.image_sizes:
+            size = f"{height}x{width}"
+            with (
+                contextlib.closing(OnnxBackend(source, "cpu", size=size)) as graphs,
+                contextlib.closing(TensorrtBackend(draft, f"cuda:{device}", size=size)) as engines,
+            ):
+                found.append(compare(graphs, engines))
+            if fault := first_fault(found[-1], artifact.precision):
+                raise ModelError(f"at {size}, the engines differ from the graphs, and nothing was written: {fault}")
+        built = dataclasses.replace(built, parity=found[0]).write(draft)
         if out.is_dir():
             out.rename(Path(folder) / "before")
         draft.rename(out)

@@ -68,8 +68,10 @@ def start(context: LaunchContext) -> list:
     name = given("camera") or "camera"
     if given("source") != "topic":
         tvau |= {"cameras": [name], "image_topics": [f"{name}/image_raw"], "reliability": "reliable"}
-    elif given("camera") or given("image_topic"):
+    elif given("camera"):
         tvau |= {"cameras": [name], "image_topics": [given("image_topic")]}
+    elif given("image_topic"):
+        tvau |= {"image_topics": [given("image_topic")]}
     camera = {"source": given("source")} | common
     camera |= passed(path=("path", str), rate_hz=("rate", float), loop=("loop", bool))
     is_topic = EqualsSubstitution(LaunchConfiguration("source"), "topic")

@@ -24,7 +24,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 MESSAGES = ROOT / "ros2_ws" / "src" / "tvau_msgs"
 NAMES = ROOT / "build" / "import_names"
-NEED_TORCH = {"export", "test", "torch", "train"}
+NEED_TORCH = {"annotate", "export", "test", "torch", "train"}
 """Extras of setup.py that install torch; to watch and to ask needs none."""
 OLDEST, NEWEST = (3, 10), (3, 13)
 BASE_PYTHON = getattr(sys, "_base_executable", None) or sys.executable
@@ -85,7 +85,7 @@ class Workspace:
             wanted.update(done.get("extras", []))
             self._install(sorted(wanted))
             self._note(done, packages=packages, extras=sorted(wanted))
-        messages = digest([Path(__file__), *MESSAGES.rglob("*.*")])
+        messages = digest([Path(__file__).resolve(), *MESSAGES.rglob("*.*")])
         if done.get("messages") != messages:
             self._build_messages()
             self._note(done, messages=messages)

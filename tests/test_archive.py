@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -202,6 +203,26 @@ def test_a_segment_that_is_there_is_not_scored_again(pieces, tmp_path):
     path.write_bytes(b"as it was")
     assert SegmentScorer(tmp_path, ENGINE, {}).score(plan.key, 0) == ""
     assert path.read_bytes() == b"as it was"
+
+
+@pytest.mark.parametrize("damaged", [b"", b"as a failing disk leaves it"])
+def test_a_damaged_segment_is_scored_again(pieces, tmp_path, damaged):
+    plan = plan_video(str(DEMO), pieces[2], 200.0)
+    write_plan(tmp_path / PLANS, plan)
+    path = heatmaps_path(tmp_path, plan.key, 0)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(damaged)
+    progress = Progress(tmp_path, [str(DEMO)])
+    assert not list(progress.finished())
+    assert [segment for _, segment in progress.waiting()] == [0]
+
+
+def test_a_video_that_is_gone_after_its_plan_is_a_problem_of_its_own(tmp_path):
+    path = shutil.copyfile(DEMO, tmp_path / "gone.mp4")
+    progress = Progress(tmp_path / "out", [str(path)])
+    path.unlink()
+    progress.planned(str(path), "")
+    assert list(progress.failed) == [str(path)]
 
 
 def test_a_video_that_kills_its_workers_is_given_up(pieces, tmp_path):

@@ -200,6 +200,7 @@ def test_each_evidence_has_a_dialogue_that_goes_on(clip, tiny, monkeypatch, caps
             "/best",
             "And then?",
             "More?",
+            "Then anew?",
             "/new",
             "Again?",
             "/stretch 0 2",
@@ -208,9 +209,9 @@ def test_each_evidence_has_a_dialogue_that_goes_on(clip, tiny, monkeypatch, caps
         clip,
         *flags,
     )
-    assert out.count("p(yes)") == 3, "evidence with the first question of each dialogue"
+    assert out.count("p(yes)") == 4, "evidence with the first question of each dialogue"
     assert out.count("; the dialogue goes on.") == 2
-    assert out.count("has had its 2 turns") == 1
+    assert out.count("has had its 2 turns (max_turns); the next question starts a new dialogue") == 1
 
 
 @pytest.mark.parametrize(

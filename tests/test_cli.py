@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -147,7 +148,7 @@ def test_max_frames_stops_early(clip, flags, tmp_path):
 def test_a_clip_shorter_than_a_window_gives_a_report_all_the_same(clip, flags, tmp_path, capsys):
     assert main(["watch", clip, *flags, "--max-frames", "1", "--out", "o"]) == 0
     assert "0 windows" in capsys.readouterr().out
-    assert "shorter than one clip window" in (tmp_path / "o" / "report.html").read_text(encoding="utf-8")
+    assert "not one pair of frames was looked at" in (tmp_path / "o" / "report.html").read_text(encoding="utf-8")
 
 
 class Interrupted(VideoReader):
@@ -201,7 +202,7 @@ def test_a_live_source_goes_through_the_worker(clip, flags, tmp_path, monkeypatc
 
     info, clock = video._info, iter(range(1_700_000_000 * 10**9, 1_800_000_000 * 10**9, 10**9 // FPS))
     monkeypatch.setattr(video, "_info", lambda *a: dataclasses.replace(info(*a), live=True, frames=0))
-    monkeypatch.setattr(video, "time", SimpleNamespace(time_ns=lambda: next(clock)))
+    monkeypatch.setattr(video, "time", SimpleNamespace(time_ns=lambda: 0, monotonic_ns=lambda: next(clock)))
     assert main(["watch", clip, *flags, *ALWAYS, "--out", "o", "--queue-size", "1000", "--max-halvings", "0"]) == 0
     out = tmp_path / "o"
     run = json.loads((out / "run.json").read_text(encoding="utf-8"))
@@ -212,6 +213,24 @@ def test_a_live_source_goes_through_the_worker(clip, flags, tmp_path, monkeypatc
     assert (events[0]["phase"], events[-1]["phase"]) == ("START", "END")
     assert events[0]["start_s"] == pytest.approx(0.25, abs=0.01)
     assert "has no end" in fails(capsys, "ask", clip, "What is it?", *flags)
+
+
+def test_a_live_source_tells_what_failed_on_the_way(clip, flags, tmp_path, monkeypatch):
+    import tvau_runtime.video as video
+    from tvau_runtime.backends.torch_backend import TorchBackend
+
+    def failing(self, pixels, text):
+        raise ModelError("the weights melted")
+
+    info, clock = video._info, iter(range(0, 10**12, 10**9 // FPS))
+    monkeypatch.setattr(video, "_info", lambda *a: dataclasses.replace(info(*a), live=True, frames=0))
+    monkeypatch.setattr(video, "time", SimpleNamespace(time_ns=lambda: 0, monotonic_ns=lambda: next(clock)))
+    monkeypatch.setattr(TorchBackend, "encode", failing)
+    assert main(["watch", clip, *flags, "--out", "o", "--max-halvings", "0"]) == 1
+    out = tmp_path / "o"
+    assert re.search(r"failed \d+ times", json.loads((out / "run.json").read_text(encoding="utf-8"))["notice"])
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "failed" in page and "not one pair of frames was looked at" in page
 
 
 def test_reports_never_name_a_password():

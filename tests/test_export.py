@@ -252,6 +252,13 @@ def test_the_engine_opens_the_size_that_is_asked_for(exported, tiny):
             open_backend(EngineConfig(model=str(model), size="56x56"))
 
 
+@pytest.mark.parametrize("grid", [(4, 6), (6, 6), (5, 7), (10, 18), (16, 28), (3, 3)])
+def test_one_graph_of_the_rae_serves_every_size(engines, grid):
+    maps = np.random.default_rng(0).normal(size=(3, 2, *grid)).astype(np.float32)
+    ours, theirs = (engine.anomaly_prompts(maps) for engine in engines)
+    np.testing.assert_allclose(ours, theirs, atol=1e-4)
+
+
 @pytest.mark.parametrize("name", ["rae.onnx", "embeddings.npy", "tokenizer.json", "vision_ahd-84x84.onnx"])
 def test_a_damaged_or_missing_file_is_refused_by_name(damaged, name):
     with (damaged / name).open("r+b") as file:

@@ -15,7 +15,7 @@ from tvau_runtime.errors import ConfigError, ModelError
 from tvau_runtime.model import checkpoint
 from tvau_runtime.model.anomaly_heatmap_decoder import AnomalyHeatmapDecoder, heatmap
 from tvau_runtime.model.backbone import default_taps
-from tvau_runtime.model.region_anomaly_encoder import RegionAnomalyEncoder
+from tvau_runtime.model.region_anomaly_encoder import REGIONS, RegionAnomalyEncoder, _shares
 from tvau_runtime.model.text_decoder import TextDecoder
 from tvau_runtime.prompts import Prompts
 
@@ -141,6 +141,14 @@ def test_prompts_of_each_patch_are_as_if_it_were_alone():
     together = decoder(tapped, text, (2, 3))
     alone = [decoder([tap[n : n + 1] for tap in tapped], text[n], (2, 3)) for n in range(3)]
     torch.testing.assert_close(together, torch.cat(alone))
+
+
+@pytest.mark.parametrize("grid", [(10, 18), (16, 28), (18, 32), (2, 3), (3, 3), (4, 17)])
+def test_regions_are_pooled_as_adaptive_pooling_divides_them(grid):
+    features = torch.randn(2, 4, *grid, generator=torch.Generator().manual_seed(0))
+    rows, columns = (_shares(side, features) for side in grid)
+    expected = torch.nn.functional.adaptive_avg_pool2d(features, REGIONS)
+    torch.testing.assert_close(rows @ features @ columns.T, expected)
 
 
 def test_anomaly_prompts_have_the_papers_layout():

@@ -112,6 +112,29 @@ def test_a_failed_configure_leaves_nothing_behind(peer, watch):
     assert not [s.srv_name for s in node.services if s.srv_name.endswith("set_prompts")]
 
 
+def test_why_a_configure_broke_is_told_until_the_next_one(peer, watch, monkeypatch):
+    def broken(config):
+        raise RuntimeError("out of memory")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("tvau.node.open_pipeline", broken)
+        node = watch()
+    assert peer.state("tvau") == "unconfigured"
+    reports = peer.listen(DiagnosticArray, "/diagnostics")
+    wait_for(lambda: reports, "a report")
+    assert reports[-1].status[0].level == DiagnosticStatus.ERROR
+    assert "out of memory" in reports[-1].status[0].message
+    assert peer.transition("tvau", "configure")
+    assert node._problem == ""
+
+
+def test_the_report_period_holds_before_anything_runs(peer, watch):
+    node = watch(autostart=False, report_period_s=7.0)
+    assert node._report_timer.timer_period_ns == 7 * 10**9
+    assert peer_sets(peer, "report_period_s", 3.0) == ""
+    assert node._report_timer.timer_period_ns == 3 * 10**9
+
+
 def test_live_parameters(peer, watch):
     node = watch()
     assert peer_sets(peer, "events.on_threshold", 0.9) == ""

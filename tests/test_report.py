@@ -11,8 +11,10 @@ import cv2
 import numpy as np
 import pytest
 
+from tvau_runtime.commands.recorder import MAX_LISTED, Recorder
 from tvau_runtime.report import MAX_POINTS, EventCard, Report, clock, jpeg, place, render, thin
-from tvau_runtime.types import AnomalyEvent, Phase, TrackPoint
+from tvau_runtime.stream import Update
+from tvau_runtime.types import AnomalyEvent, Frame, Phase, TrackPoint
 
 EVIL = "<script>alert('x')</script> & \"quoted\" </title>"
 VOID = {"meta", "img", "br", "link"}
@@ -38,6 +40,7 @@ def report():
         on_threshold=0.6,
         off_threshold=0.4,
         cards=[EventCard(event, 6 * 10**9, image, image, image)],
+        events_s=4.0,
         way=image,
         heat=image,
         facts={"Model": {"Name": "tvau-tiny"}, "Settings": {"on_threshold": "0.6"}},
@@ -128,7 +131,7 @@ def test_without_events_it_says_so_and_how_near_it_came(report):
 
 def test_without_a_heat_map_it_says_why(report):
     page = Page(render(dataclasses.replace(report, cards=[], scores=[], heatmaps=0, way=b"", heat=b"", duration_s=0.0)))
-    assert "shorter than one clip window" in page.words
+    assert "not one pair of frames was looked at" in page.words
     assert "img" not in page.tags
 
 
@@ -163,6 +166,25 @@ def test_a_long_run_is_thinned_out_without_losing_its_peaks(report):
     text = render(dataclasses.replace(report, scores=scores, heatmaps=50_000, duration_s=12_500.0))
     assert len(text) < 300_000
     assert "50000" in text
+
+
+def test_any_number_of_events_is_counted_and_a_few_are_kept(tmp_path):
+    recorder = Recorder(tmp_path, 10.0)
+    recorder.add_frame(Frame(np.zeros((480, 640, 3), np.uint8), 0, "gate"))
+    for number in range(3 * MAX_LISTED):
+        event = make_event(f"gate-{number}")  # 4 s
+        phases = (Phase.START, Phase.UPDATE, Phase.END, Phase.END)  # the last in words
+        recorder.add_update(
+            Update(camera="gate", events=tuple(dataclasses.replace(event, phase=phase) for phase in phases))
+        )
+    recorder.add_update(
+        Update(camera="gate", events=(dataclasses.replace(make_event("gate-last", end=5), phase=Phase.START),))
+    )
+    recorder.close({}, source="gate", thresholds=(0.9, 0.7), notice="")
+    assert recorder.event_count == 3 * MAX_LISTED + 1
+    assert list(recorder.events) == [f"gate-{number}" for number in range(MAX_LISTED)]
+    page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert "4:03 min of events, added up" in page.words
 
 
 def test_events_without_card_are_counted_and_named(report):

@@ -2,6 +2,7 @@
 
 import itertools
 import threading
+import time
 
 import pytest
 from dialogue_tools import QUESTIONS, assert_same
@@ -68,6 +69,28 @@ def test_only_so_many_wait_and_who_goes_away_makes_room():
         assert floor.taken
     with floor.if_free() as free:
         assert free and floor.taken
+    assert not floor.taken
+
+
+def test_what_is_unhurried_takes_nobodys_place():
+    floor, spoke = Floor(), threading.Event()
+
+    def ask():
+        with floor.wait(0):
+            spoke.set()
+
+    with floor.wait(hurried=False):
+        thread = threading.Thread(target=ask)
+        thread.start()
+        deadline = time.monotonic() + PATIENCE_S
+        while not floor.waited_for and time.monotonic() < deadline:
+            spoke.wait(0.01)
+        with pytest.raises(BusyError), floor.wait(0):  # one waits already
+            pass
+        floor.step_aside()
+        assert spoke.is_set()
+        assert floor.taken
+    thread.join(PATIENCE_S)
     assert not floor.taken
 
 

@@ -98,11 +98,16 @@ def test_arguments_that_cannot_be_used(capsys, arguments, message):
     assert message in capsys.readouterr().err
 
 
+def test_prompts_of_the_rae_are_counted_as_it_gives_them():
+    encoder = pytest.importorskip("tvau_runtime.model.region_anomaly_encoder", reason="torch is not installed")
+    assert to_tensorrt.ANOMALY_PROMPTS == encoder.PROMPTS
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--precision", "fp16"], "are fp32, and TensorRT takes every type from the graph"),
-        (["--max-tokens", "70"], "must be at least 100, got 70: 4 frame pairs take 36"),
+        (["--max-tokens", "70"], "must be at least 288, got 70: 4 frame pairs take 96"),
         (["--onnx", "nothing"], "nothing is no exported tvau model"),
     ],
 )

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tvau_runtime.errors import FrameError
-from tvau_runtime.video import VideoReader
+from tvau_runtime.video import VideoReader, _is_device
 
 FPS, COUNT = 10, 60
 
@@ -254,13 +254,41 @@ def test_a_live_source_has_no_middle(monkeypatch):
 @pytest.mark.parametrize("source", ["0", "rtsp://camera/stream"])
 def test_live_sources_are_stamped_by_the_wall_clock(monkeypatch, source):
     monkeypatch.setattr(cv2, "VideoCapture", lambda *_: Capture([0.0] * 5))
-    clock = iter([10**18, 10**18 + 5, 10**18 + 5, 10**18 + 1, 10**18 + 9])
-    # Not time's own function: others in this process look at the clock, too.
-    monkeypatch.setattr("tvau_runtime.video.time", SimpleNamespace(time_ns=lambda: next(clock)))
+    wall, steady = iter([10**18]), iter([70, 70, 75, 75, 75, 79])  # one that is set back meanwhile is not looked at
+    # Not time's own functions: others in this process look at the clock, too.
+    fake = SimpleNamespace(time_ns=lambda: next(wall), monotonic_ns=lambda: next(steady))
+    monkeypatch.setattr("tvau_runtime.video.time", fake)
     video, frames = read(source)
     assert video.info.live
     assert [f.stamp_ns - 10**18 for f in frames] == [0, 5, 6, 7, 9]
     assert "stopped sending after 5 frames" in video.problem
+
+
+def test_a_live_source_is_opened_again_before_its_first_frame(monkeypatch, tmp_path):
+    opened = []
+    monkeypatch.setattr(cv2, "VideoCapture", lambda *_: opened.append(1) or Capture([0.0] * 5))
+    reader = VideoReader(0)
+    reader.renew()
+    assert len(opened) == 2 and len(list(reader)) == 5
+    monkeypatch.setattr(cv2, "VideoCapture", lambda *_: Capture([]))
+    with pytest.raises(FrameError, match="sends no frames any more"):
+        reader.renew()
+
+
+def test_a_file_among_the_devices_is_no_device(monkeypatch, tmp_path):
+    monkeypatch.setattr(Path, "is_file", lambda path: path.name == "clip.mp4")
+    assert [_is_device(source) for source in ("0", "/dev/video0", "/dev/shm/clip.mp4", "clip.mp4")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+
+
+def test_a_name_that_begins_with_a_tilde_is_a_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FrameError, match=r"there is no video file or device '~clip\.mp4'"):
+        VideoReader("~clip.mp4")
 
 
 def test_a_failing_codec_ends_the_video_with_a_report(monkeypatch, tmp_path):

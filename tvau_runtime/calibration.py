@@ -39,7 +39,7 @@ class Calibration:
     """Of one model. The default leaves every probability as the model says it."""
 
     score: Scale = Scale()
-    """The largest value of a window's heat maps -> how likely the window holds an anomaly."""
+    """The mean of the peaks of a window's heat maps, as logits -> how likely the window holds an anomaly."""
     yes: Scale = Scale()
     """The language model's yes against its no, when asked whether there is an anomaly -> how likely there is one."""
 

@@ -22,7 +22,7 @@ import numpy as np
 from . import chat
 from .backends.base import Backend
 from .config import DialogueConfig
-from .errors import QueryError
+from .errors import QueryError, SessionError
 from .floor import Floor
 from .generation import END_TOKENS, Context, Sampling, generate, yes_logit, yes_or_no
 from .grounding import evidence_of
@@ -197,7 +197,7 @@ class DialogueEngine:
             self._check_open()
             return listener.should_stop()
 
-        with self._floor.wait(most_waiting, gone):
+        with self._floor.wait(most_waiting, gone, hurried=not listener.unhurried):
             self._check_open()
             self._listener = listener
             try:
@@ -217,8 +217,8 @@ class DialogueEngine:
                 raise QueryError(
                     "stopped before the answer was complete; the dialogue is as it was before the question"
                 )
-            rest_s = rest_until - time.monotonic()
-            if self.give_way is None or rest_s <= 0 or self.give_way(min(rest_s, LOOK_S)):
+            rest_s, give_way = rest_until - time.monotonic(), self.give_way  # another thread may take it away
+            if give_way is None or rest_s <= 0 or give_way(min(rest_s, LOOK_S)):
                 return
 
     def _wait_for_quiet(self) -> None:
@@ -226,7 +226,8 @@ class DialogueEngine:
         listener, give_up = self._listener, time.monotonic() + PATIENCE_S
         while True:
             self._check_open()
-            quiet = self.give_way is None or self.give_way(LOOK_S)
+            give_way = self.give_way
+            quiet = give_way is None or give_way(LOOK_S)
             if self._floor.waited_for:
                 self._floor.step_aside()
                 self._listener, give_up = listener, time.monotonic() + PATIENCE_S
@@ -266,7 +267,7 @@ class DialogueEngine:
     def _turn(self, dialogue: Session, question: str) -> tuple[str, tuple[Contradiction, ...]]:
         """One more turn. It goes on a copy of the session's context, so that a failure leaves the session as it was."""
         if dialogue.turns >= self.config.max_turns:
-            raise QueryError(
+            raise SessionError(
                 f"session {dialogue.id!r} has had its {self.config.max_turns} turns (max_turns); leave session empty "
                 "to start a new one"
             )

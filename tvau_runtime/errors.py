@@ -12,7 +12,16 @@ Each message names what was expected, what came, and what to do. The command lin
 anything outside this tree is a defect of ours and keeps its traceback.
 """
 
-__all__ = ["BackendError", "BusyError", "ConfigError", "FrameError", "ModelError", "QueryError", "TvauError"]
+__all__ = [
+    "BackendError",
+    "BusyError",
+    "ConfigError",
+    "FrameError",
+    "ModelError",
+    "QueryError",
+    "SessionError",
+    "TvauError",
+]
 
 
 class TvauError(Exception):
@@ -37,6 +46,10 @@ class FrameError(TvauError):
 
 class QueryError(TvauError):
     """A question, session, event or camera that cannot be answered."""
+
+
+class SessionError(QueryError):
+    """A dialogue that cannot go on; the question can be asked in a new one."""
 
 
 class BusyError(QueryError):

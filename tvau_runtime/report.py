@@ -62,7 +62,7 @@ class Report:
 
     source: what was watched, for people. start_ns: the stamp shown as 0. frame_size: (height, width) in pixels.
     scores: (seconds since start, score 0..1) of the `heatmaps` heat maps, ascending, or of the hottest of neighbours.
-    omitted: events that have no card.
+    events_s: how long all events last, added up. omitted: those that have no card.
     way, heat: JPEG pictures of the whole run. facts: what else there is to know, by title and name. notice: what the
     reader must know first.
     """
@@ -76,6 +76,7 @@ class Report:
     on_threshold: float
     off_threshold: float
     cards: Sequence[EventCard]
+    events_s: float
     omitted: int = 0
     way: bytes = field(default=b"", repr=False)
     heat: bytes = field(default=b"", repr=False)
@@ -175,12 +176,11 @@ def span_text(seconds: float) -> str:
 
 def _tiles(report: Report) -> list[tuple[str, str, str]]:
     top = max((score for _, score in report.scores), default=0.0)
-    total = sum(card.event.duration_s for card in report.cards)
     count = len(report.cards) + report.omitted
     return [
         ("alarm" if count else "calm", str(count), "event" if count == 1 else "events"),
         ("alarm" if top >= report.on_threshold else "calm", f"{top:.2f}", "highest score"),
-        ("", span_text(total), "of events, added up"),
+        ("", span_text(report.events_s), "of events, added up"),
         ("", str(report.heatmaps), "heat maps"),
     ]
 
@@ -196,7 +196,7 @@ def _timeline(report: Report) -> str:
     size.
     """
     if not report.scores:
-        return '<p class="soft">No heat map was made: the clip is shorter than one clip window.</p>'
+        return '<p class="soft">No heat map was made: not one pair of frames was looked at.</p>'
     points = thin(report.scores, MAX_POINTS)
     span = max(report.duration_s, points[-1][0], 1e-9)
 

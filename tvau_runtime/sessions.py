@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .errors import QueryError
+from .errors import SessionError
 from .generation import Context
 from .types import Evidence, Window
 
@@ -57,14 +57,14 @@ class SessionStore:
         self._lock = threading.Lock()
 
     def get(self, session_id: str) -> Session:
-        """Raises `QueryError` for one that is not kept; it says whether there has been one, and why it is gone."""
+        """Raises `SessionError` for one that is not kept; it says whether there has been one, and why it is gone."""
         with self._lock:
             if session_id in self._kept:
                 return self._kept[session_id]
             why = self._gone.get(
                 session_id, f"there is no session {session_id!r}, and as far as is known there was none"
             )
-        raise QueryError(f"{why}; leave session empty to start a new one")
+        raise SessionError(f"{why}; leave session empty to start a new one")
 
     def keep(self, session: Session, most: int, most_mb: float) -> None:
         """Keeps a session, new or not, as the one used last; lets go of those used longest ago where there are too many.

@@ -2,8 +2,8 @@
 
 Stamps of a file begin at 0 and are the container's own presentation times, for these are right also where the frame
 rate varies. A time that does not rise (some containers keep none) is replaced by the one before plus a frame period.
-Live sources (devices, and URLs without a length) are stamped with the wall clock when the frame arrives. Either way
-stamps always rise.
+Live sources (devices, and URLs without a length) are stamped with the time when the frame arrives, by the wall clock as it
+was when the source was opened. Either way stamps always rise.
 """
 
 from __future__ import annotations
@@ -69,6 +69,7 @@ class VideoReader:
         self.problem = ""
         """What is wrong with the source, as far as it was read; empty if nothing."""
         self._capture = _open(self._name)
+        self._clock_ns = time.time_ns() - time.monotonic_ns()  # a wall clock that is set meanwhile stops no stream
         self.info = _info(self._capture, self._name)
         if start:
             self._seek(start)
@@ -125,6 +126,17 @@ class VideoReader:
             f"of the {self.info.duration_s:.1f} s it states are damaged or missing"
         )
 
+    def renew(self) -> None:
+        """Opens a live source again, before its first frame: what came since would look as if it came all at once.
+
+        Raises `FrameError` where it is gone."""
+        if self.info.live:
+            self.close()
+            self._capture = _open(self._name)
+            self._first = self._read()
+            if self._first is None:
+                raise FrameError(f"{self._name} sends no frames any more")
+
     def close(self) -> None:
         """Frees the source. May be called again."""
         self._capture.release()
@@ -176,7 +188,7 @@ class VideoReader:
     def _stamp(self, last_ns: int, number: int) -> int:
         """The stamp (ns) of the frame that was just read, the file's `number`-th."""
         if self.info.live:
-            return max(time.time_ns(), last_ns + 1)
+            return max(self._clock_ns + time.monotonic_ns(), last_ns + 1)
         stamp_ns = round(self._capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6)
         if stamp_ns > last_ns and (stamp_ns > 0 or number == 0):
             return stamp_ns
@@ -220,7 +232,7 @@ def _open(source: str) -> cv2.VideoCapture:
     except UnicodeEncodeError:  # OpenCV would take the whole process down
         raise FrameError(f"the name {source!r} is not valid UTF-8, which OpenCV needs; rename the file") from None
     device = source.isdecimal()
-    path = Path(source).expanduser()
+    path = Path(os.path.expanduser(source))
     if not device and "://" not in source:
         if not path.exists():
             raise FrameError(
@@ -237,7 +249,7 @@ def _open(source: str) -> cv2.VideoCapture:
         cv2.utils.logging.setLogLevel(logged)
     if not capture.isOpened():
         capture.release()
-        if device or source.startswith("/dev/"):
+        if _is_device(source):
             raise FrameError(
                 f"camera device {source} cannot be opened; is it connected, free, and are you allowed to read it?"
             )
@@ -247,13 +259,17 @@ def _open(source: str) -> cv2.VideoCapture:
     return capture
 
 
+def _is_device(source: str) -> bool:
+    """By its number or its path; /dev/shm holds files."""
+    return source.isdecimal() or (source.startswith("/dev/") and not Path(source).is_file())
+
+
 def _info(capture: cv2.VideoCapture, source: str) -> VideoInfo:
     fps = capture.get(cv2.CAP_PROP_FPS)
     frames = int(max(capture.get(cv2.CAP_PROP_FRAME_COUNT), 0))
-    device = source.isdecimal() or source.startswith("/dev/")
     return VideoInfo(
         source=source,
-        live=device or ("://" in source and frames == 0),
+        live=_is_device(source) or ("://" in source and frames == 0),
         fps=fps if 0 < fps <= 1000 else 0.0,  # also False for NaN
         frames=frames,
         size=(int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)), int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))),

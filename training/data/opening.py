@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from tvau_runtime.errors import ConfigError
@@ -35,7 +36,7 @@ def open_data(name: str, directory: str | Path) -> DataSet:
 
 def find_data(name: str, directory: str | Path) -> tuple[str, Path]:
     """Which data set it is and where its own folder begins. Raises as `open_data`."""
-    directory = Path(directory).expanduser()
+    directory = Path(os.path.expanduser(directory))
     if name not in (*DATA_SETS, "auto"):
         raise ConfigError(f"there is no data set {name!r}; known: {', '.join(DATA_SETS)}, or auto to recognise it")
     if not directory.is_dir():

@@ -47,7 +47,11 @@ class Progress:
     def planned(self, path: str, problem: str) -> None:
         """A video was looked through; problem: why it cannot be scored, if so."""
         self.unplanned.remove(path)
-        plan = None if problem else read_plan(self._folder / PLANS, video_key(path))
+        plan = None
+        try:
+            plan = None if problem else read_plan(self._folder / PLANS, video_key(path))
+        except FrameError as error:  # gone in the meantime
+            problem = str(error)
         if plan is None:
             self.fail(path, problem or "it changed while it was looked through")
         else:

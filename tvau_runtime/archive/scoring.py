@@ -87,8 +87,10 @@ def read_heatmaps(folder: Path, plan: VideoPlan) -> list[np.ndarray] | None:
     """The heat maps of a whole video, in order, float32 [gh, gw] each; None unless all segments are there and whole."""
     found: list[np.ndarray] = []
     for segment in range(plan.segments):
-        kept = read_arrays(heatmaps_path(folder, plan.key, segment))
+        path = heatmaps_path(folder, plan.key, segment)
+        kept = read_arrays(path)
         if kept is None:
+            path.unlink(missing_ok=True)  # damaged, so that the next run scores it again
             return None
         found.extend(kept["heatmaps"])  # `+=` would be NumPy's
     return found

@@ -38,7 +38,7 @@ def find_videos(uris: Sequence[str]) -> list[str]:
     """
     found: set[str] = set()
     for uri in uris:
-        path = Path(uri.removeprefix("file://")).expanduser()
+        path = Path(os.path.expanduser(uri.removeprefix("file://")))
         if "://" in uri and not uri.startswith("file://"):
             raise ConfigError(f"{uri}: an archive is of files; mount the storage, and name the folder")
         if path.is_dir():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from ..artifact import Artifact
@@ -20,7 +21,7 @@ def find_model(model: str) -> Path:
 
     Raises `ModelError` with what there is.
     """
-    for directory in (Path(model).expanduser(), ASSETS / model):
+    for directory in (Path(os.path.expanduser(model)), ASSETS / model):
         if model and any((directory / name).is_file() for name in (Manifest.FILE, Artifact.FILE)):
             return directory
     embedded = sorted(p.parent.name for p in ASSETS.glob(f"*/{Manifest.FILE}"))

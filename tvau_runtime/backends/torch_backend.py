@@ -54,10 +54,14 @@ class TorchBackend(Backend):
             why = "the fastest there is" if device == "cuda" else "torch sees no CUDA device"
         try:
             self._device = torch.device(device)
+            if self._device.type not in ("cpu", "cuda"):
+                raise RuntimeError(f"{self._device.type} is neither")
         except RuntimeError as error:
             raise ConfigError(f"device must be auto, cpu, cuda or cuda:N, got {device!r}") from error
         if self._device.type == "cuda" and not torch.cuda.is_available():
             raise BackendError(f"device {device} was asked for, but torch sees no CUDA device; use cpu or auto")
+        if (self._device.index or 0) >= (count := torch.cuda.device_count()) and self._device.type == "cuda":
+            raise BackendError(f"device {device} was asked for, but torch sees {count} of them, from cuda:0 on")
         if threads:
             torch.set_num_threads(threads)
         self._opened: TVAU | None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from ..errors import QueryError
+from ..errors import QueryError, SessionError
 from ..overlay import thumbnail
 from ..pipeline import Pipeline
 from ..report import clock
@@ -162,6 +162,9 @@ class _Chat:
                     on_text=teller.tell,
                     should_stop=pressed,
                 )
+            except SessionError as error:
+                del self._sessions[self._evidence]
+                raise QueryError(f"{str(error).partition(';')[0]}; the next question starts a new dialogue") from error
             except QueryError:
                 if not pressed():
                     raise

@@ -7,6 +7,7 @@ Knows no subcommand.
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -113,7 +114,7 @@ def _parse(option: Option, given: Any) -> Any:
 def _read_yaml(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Settings by dotted path, and prompts, of a YAML file. Raises `ConfigError` naming the file."""
     try:
-        content = yaml.safe_load(path.expanduser().read_text(encoding="utf-8"))
+        content = yaml.safe_load(Path(os.path.expanduser(path)).read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"the settings file {path} cannot be read: {error.strerror or error}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

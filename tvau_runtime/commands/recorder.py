@@ -26,6 +26,8 @@ __all__ = ["Recorder"]
 
 MAX_SCORES = 20_000
 """Scores kept for the report's timeline; beyond, neighbours are put together and the higher one stays."""
+MAX_LISTED = 20
+"""Events kept for a summary; a live source may bring any number."""
 
 
 class Recorder:
@@ -49,8 +51,13 @@ class Recorder:
         self.start_ns = self.last_ns = 0
         self.frames = self.heatmaps = self.windows = 0
         self.frame_size = (0, 0)
+        self.event_count = 0
         self.events: dict[str, AnomalyEvent] = {}
-        """Every event without its track, as last told, in order of start."""
+        """The first `MAX_LISTED` without their tracks, as last told, in order of start."""
+        self._open_s: dict[str, float] = {}
+        """How long those that have not ended last by now."""
+        self._ended_s = 0.0
+        """How long all the others did, added up."""
         self.scores: list[tuple[float, float]] = []
         """(seconds, score) of the heat maps, thinned out where there are very many."""
         self.top: tuple[float, float] = (0.0, 0.0)
@@ -116,6 +123,7 @@ class Recorder:
                 off_threshold=thresholds[1],
                 cards=cards,
                 omitted=self._book.omitted,
+                events_s=self._ended_s + sum(self._open_s.values()),
                 way=way,
                 heat=heat,
                 facts=facts,
@@ -132,7 +140,7 @@ class Recorder:
                 "height": self.frame_size[0],
                 "windows": self.windows,
                 "heatmaps": self.heatmaps,
-                "events": len(self.events),
+                "events": self.event_count,
                 "top_score": round(self.top[1], 4),
                 "top_score_s": round(self.top[0], 3),
                 "facts": facts,
@@ -155,9 +163,18 @@ class Recorder:
 
     def _add_event(self, event: AnomalyEvent) -> None:
         self._book.add_event(event)
-        if event.id in self._warm and event.phase is not Phase.END:
+        if event.phase is Phase.START:
+            self.event_count += 1
+            self._open_s[event.id] = 0.0
+        if event.id in self._open_s:  # words may be told of one that has ended
+            self._open_s[event.id] = event.duration_s
+        if event.phase is Phase.END:
+            self._warm.pop(event.id, None)
+            self._ended_s += self._open_s.pop(event.id, 0.0)
+        elif event.id in self._warm:
             self._warm[event.id] = event  # words for a box that is shown
-        self.events[event.id] = dataclasses.replace(event, track=())
+        if event.id in self.events or len(self.events) < MAX_LISTED:
+            self.events[event.id] = dataclasses.replace(event, track=())
         self._events_file.write(json.dumps(event_record(event, self.start_ns), ensure_ascii=False) + "\n")
         self._events_file.flush()  # so that others can follow the file
 

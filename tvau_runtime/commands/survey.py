@@ -59,7 +59,6 @@ class Survey:
         """The window with the highest score."""
         self.start_ns = self.end_ns = 0
         """The first frame's stamp, and the end of the last one."""
-        self.problem = ""
         if reader.info.live:
             raise QueryError(
                 f"{reader.info.source} has no end, and questions are asked about a video as a whole; watch it with "
@@ -162,7 +161,6 @@ class Survey:
                 break
         for update in self._pipeline.flush() if self._steps else ():
             self._note(update.events)
-        self.problem = reader.problem
         return best
 
     def _note(self, events: tuple[AnomalyEvent, ...]) -> None:

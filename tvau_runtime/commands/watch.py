@@ -21,7 +21,7 @@ from ..pipeline import Pipeline, Update
 from ..report import clock
 from ..types import AnomalyEvent, Frame, Phase
 from ..video import VideoReader
-from ..worker import StreamWorker
+from ..worker import StreamWorker, WorkerStats
 from .facts import run_facts
 from .folder import FILES, check_folder, prepare_folder
 from .interrupts import ending_on_sigterm
@@ -47,8 +47,6 @@ examples:
 
 Ctrl-C ends the watching; what was seen until then is written as usual."""
 INTERRUPTED = 130
-MAX_LISTED = 20
-"""Events in the summary at the end."""
 DRAIN_S = 60.0
 """How long a live source's last frames may take."""
 ASSUMED_FPS = 25.0
@@ -74,7 +72,7 @@ def add(parsers: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Watches and writes. Returns 0, or 130 after Ctrl-C."""
+    """Watches and writes. Returns 0, 1 where the engine or the writing failed on the way, or 130 after Ctrl-C."""
     config, prompts = load_config(args)
     if args.max_frames is not None and args.max_frames < 1:
         raise ConfigError(f"--max-frames must be at least 1, got {args.max_frames}")
@@ -83,6 +81,7 @@ def run(args: argparse.Namespace) -> int:
         check_folder(folder, force=args.force)  # before the model is loaded, which takes a while
         with open_with_prompts(config, prompts) as pipeline:
             prepare_folder(folder)
+            reader.renew()
             recorder = Recorder(folder, reader.info.fps or ASSUMED_FPS)
             return _Watch(reader, pipeline, recorder, folder, config).run(args.max_frames)
 
@@ -98,7 +97,7 @@ class _Watch:
         self._undescribed: set[str] = set()
         self._notices: list[str] = []
         self._source = _shown(reader.info.source)
-        self._wall_s = 0.0
+        self._wall_s, self._failed = 0.0, 0
 
     def run(self, max_frames: int | None) -> int:
         began, code = time.monotonic(), 0
@@ -112,6 +111,7 @@ class _Watch:
             with ending_on_sigterm(), progress:
                 follow = self._follow_live if self._reader.info.live else self._follow_file
                 follow(self._frames(progress, max_frames))
+                code = int(self._failed > 0)
         except KeyboardInterrupt:
             code = INTERRUPTED
             frames = self._recorder.frames
@@ -154,9 +154,14 @@ class _Watch:
                     self._recorder.add_frame(frame)
                 worker.drain(DRAIN_S)
             finally:
-                dropped = worker.stats(camera).dropped if camera else 0
-                if dropped:
-                    self._notices.append(f"The model was slower than the camera and skipped {dropped} frames.")
+                stats = worker.stats(camera) if camera else WorkerStats()
+                self._failed = stats.failed
+                if stats.dropped:
+                    self._notices.append(f"The model was slower than the camera and skipped {stats.dropped} frames.")
+                if stats.failed:
+                    self._notices.append(
+                        f"Looking at frames or writing about them failed {stats.failed} times; the log says why."
+                    )
 
     def _described(self, update: Update) -> Update:
         """The update with the events that start or end put into words, where that is wanted and there is a full window."""
@@ -194,15 +199,15 @@ class _Watch:
             f"{clock(self._wall_s)} ({speed:.1f} times real time)"
         )
         print(
-            f"{recorder.windows} windows, {recorder.heatmaps} heat maps, {len(recorder.events)} "
-            f"event{'' if len(recorder.events) == 1 else 's'}, highest score {recorder.top[1]:.2f} at "
+            f"{recorder.windows} windows, {recorder.heatmaps} heat maps, {recorder.event_count} "
+            f"event{'' if recorder.event_count == 1 else 's'}, highest score {recorder.top[1]:.2f} at "
             f"{clock(recorder.top[0])}"
         )
-        for event in list(recorder.events.values())[:MAX_LISTED]:
+        for event in recorder.events.values():
             start, end = ((ns - recorder.start_ns) * 1e-9 for ns in (event.start_ns, event.end_ns))
             print(f"  {event.id}  {clock(start)} to {clock(end)}  peak {event.peak_score:.2f}  {event.label}".rstrip())
-        if len(recorder.events) > MAX_LISTED:
-            print(f"  and {len(recorder.events) - MAX_LISTED} more in events.jsonl")
+        if recorder.event_count > len(recorder.events):
+            print(f"  and {recorder.event_count - len(recorder.events)} more in events.jsonl")
         for notice in self._notices:
             print(notice)
         print(f"written to {self._folder}: {', '.join(FILES)}")

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-__all__ = ["BASE_PROMPTS", "REGIONS", "RegionAnomalyEncoder"]
+__all__ = ["BASE_PROMPTS", "PROMPTS", "REGIONS", "RegionAnomalyEncoder"]
 
 BASE_PROMPTS = 10
 """N_base, learnable prompts shared by all steps."""
 REGIONS = 3
 """The frame is divided into REGIONS x REGIONS regions."""
+PROMPTS = BASE_PROMPTS + REGIONS * REGIONS + 1
+"""Prompts for each step but the first."""
 
 
 class RegionAnomalyEncoder(nn.Module):
@@ -51,12 +52,25 @@ class RegionAnomalyEncoder(nn.Module):
         class_maps = class_maps - class_maps.mean(dim=2, keepdim=True)
         difference = class_maps[:, 1:] - class_maps[:, :-1]  # eq. 9
         features = self.backbone(difference.to(self.base.dtype).flatten(0, 1))  # eq. 10: (B T'-1) C_h gh gw
-        grid = F.adaptive_avg_pool2d(features, REGIONS).flatten(2).transpose(1, 2)  # (B T'-1) 9 C_h
+        rows, columns = (_shares(side, features) for side in features.shape[2:])
+        grid = (rows @ features @ columns.T).flatten(2).transpose(1, 2)  # (B T'-1) 9 C_h
         region = self.region(grid) + self.place  # eq. 11
         everywhere = self.everywhere(features.mean(dim=(2, 3)))[:, None]  # eq. 12
         base = self.base.expand(region.shape[0], -1, -1)
         prompts = torch.cat([base, region, everywhere], dim=1)  # eq. 13: (B T'-1) 20 D
         return prompts.reshape(batch, -1, prompts.shape[-1])
+
+
+def _shares(side: int, like: Tensor) -> Tensor:
+    """What each cell of a side counts in the mean of each region, as `adaptive_avg_pool2d` divides it: [REGIONS, side].
+
+    That one is traced into a graph as the traced size has it, with branches on `side % REGIONS`; this holds for any.
+    """
+    cell = torch.arange(side, device=like.device)
+    region = torch.arange(REGIONS, device=like.device)[:, None]
+    first, end = region * side // REGIONS, ((region + 1) * side + REGIONS - 1) // REGIONS
+    inside = ((cell >= first) & (cell < end)).to(like.dtype)
+    return inside / inside.sum(dim=1, keepdim=True)
 
 
 def _mlp(before: int, hidden: int, after: int) -> nn.Sequential:

@@ -6,6 +6,7 @@ the weights; cleanup frees them. It wires `tvau_runtime` to ROS and computes not
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 import time
@@ -21,6 +22,7 @@ from rclpy.clock_type import ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from tvau_runtime import (
+    ConfigError,
     Frame,
     Pipeline,
     PipelineConfig,
@@ -83,6 +85,8 @@ class TvauNode(LifecycleNode):
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 1)
         # Not the node's clock, which stands still when a simulation does.
         steady, reporting = Clock(clock_type=ClockType.STEADY_TIME), MutuallyExclusiveCallbackGroup()
+        with contextlib.suppress(ConfigError):  # told when it is configured
+            self._config = self._given.read(NodeConfig)
         self._report_timer = self.create_timer(
             self._config.report_period_s, self._report, callback_group=reporting, clock=steady
         )
@@ -137,7 +141,7 @@ class TvauNode(LifecycleNode):
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         self._stop()
         self._free()
-        self._state, self._problem = "unconfigured", ""
+        self._state = "unconfigured"  # what was wrong stays on /diagnostics until the next attempt
         return SUCCESS
 
     def _attempt(self, name: str, step: Callable[[], None], undo: Callable[[], None]) -> TransitionCallbackReturn:
@@ -216,12 +220,18 @@ class TvauNode(LifecycleNode):
     # Parameters and reports
 
     def _parameters_changed(self) -> None:
-        """Takes on the settings that may change while the node runs."""
-        self._config, self._settings = self._given.read(NodeConfig), self._given.read(PipelineConfig)
+        """Takes on the settings that may change while the node runs, and what of them there is to take on while it does not."""
+        try:
+            self._config = self._given.read(NodeConfig)
+        except ConfigError:
+            if self._pipeline is None:  # told when it is configured
+                return
+            raise
         self._report_timer.timer_period_ns = round(self._config.report_period_s * 1e9)
         for port in self._ports.values():
             port.configure(self._config)
         if self._pipeline is not None:
+            self._settings = self._given.read(PipelineConfig)
             self._pipeline.configure(events=self._settings.events, dialogue=self._settings.dialogue)
 
     def _look(self) -> None:

@@ -30,7 +30,7 @@ class Parameters:
     that nothing declares can be found: they are warned of.
     configs: the config classes; their settings are the parameters.
     running: whether settings that are not `live` are fixed at this moment.
-    changed: called after live settings have changed while running.
+    changed: called after settings have changed; while nothing runs, they may not fit together.
     remedy: what to do about a setting that is fixed, for people.
     others: how names of parameters begin that somebody else reads.
     """
@@ -127,7 +127,7 @@ class Parameters:
         names = [p.name for p in parameters if p.name in self._options]
         for name in names:
             self._problems.pop(name, None)
-        if names and self._running():
+        if names:
             self._changed()
 
 

@@ -88,6 +88,8 @@ def _spin(runnable: Runnable, told: threading.Event) -> None:
     library = logging.getLogger("tvau_runtime")
     to_ros = LogToRos(node)
     library.addHandler(to_ros)
+    level_before = library.level
+    library.setLevel(logging.INFO)  # what the node's own level hides, ROS hides
     executor = PoolExecutor(runnable.threads)
     executor.add_node(node)
     try:
@@ -98,6 +100,7 @@ def _spin(runnable: Runnable, told: threading.Event) -> None:
         executor.shutdown()
         runnable.end()  # what a callback that still ran has begun
         library.removeHandler(to_ros)
+        library.setLevel(level_before)
         node.destroy_node()
 
 
