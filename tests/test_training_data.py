@@ -265,12 +265,16 @@ def test_windows_may_be_shorter_than_the_models(recipe, spec, ubnormal):
     assert _named(data[0])["pixels"].shape[0] == 1, "a pair"
 
 
-def test_frames_of_a_dialogue_are_pairs_as_near_as_the_models_rate_has_them(recipe, spec, ubnormal):
+def test_frames_of_a_dialogue_are_pairs_as_near_as_the_models_rate_has_them(recipe, spec, ubnormal, tmp_path):
+    said = tmp_path / "dialogues.jsonl"
     clips = open_data("auto", ubnormal).split("train")  # of 45 frames at 30 Hz
     talk = next(talk for talk in read_talks(ubnormal / "dialogues.jsonl") if talk.clip == clips[0].name)
 
     def chosen(frames):
         talks = [dataclasses.replace(talk, frames=frames)]
+        lines = {"clip": talk.clip, "turns": [dataclasses.asdict(turn) for turn in talk.turns], "indices": frames}
+        said.write_text(json.dumps({name: value for name, value in lines.items() if value is not None}))
+        assert Footage.of("ubnormal", ubnormal, said).talks(4)[0].frames == frames
         data = DialogueWindows(recipe, spec, TOKENIZER, clips, talks, series=3, refine_from=0, narration_turns=3)
         return data._chosen(talks[0], clips[0]).tolist()
 

@@ -32,7 +32,6 @@ from .recipe import Recipe, StageSettings
 from .stages import STAGES, RaeStage, Stage
 from .start import Start
 from .state import fill, fill_optimizer, optimizer_state, read_state, trained_values, write_state
-from .talks import read_talks
 from .windows import DialogueWindows, Footage, MaskWindows
 from .world import every_kind
 
@@ -259,7 +258,7 @@ class Run:
             said = f"{len(windows.left_out)} of {len(clips)} clips are shorter than a window, or have no labels"
         else:
             windows = DialogueWindows(
-                recipe, spec, self.tokenizer_file, clips, read_talks(self.footage.dialogues), series=series,
+                recipe, spec, self.tokenizer_file, clips, self.footage.talks(recipe.clip_length), series=series,
                 refine_from=refine_from, narration_turns=turns,
             )  # fmt: skip
             said = f"{windows.left_out} dialogues are about clips that are not in the train split"

@@ -37,7 +37,8 @@ def read_talks(path: Path) -> list[Talk]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
-            f"the stage rae needs dialogues, and {path} cannot be read: {error}; make_world.py and annotate/ write it"
+            f"the stage rae needs dialogues, and {path} cannot be read: {error}; make_world.py and annotate/ write it, and "
+            "--stage ahd does without"
         ) from error
     talks = []
     for number, line in enumerate(lines, start=1):

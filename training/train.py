@@ -83,6 +83,8 @@ def main(arguments: list[str] | None = None) -> int:
         start = Start(recipe, find_model(options.start) if options.start else None, anew)
         footage = _footage(options)
         names = _stages(options, start, footage)
+        if footage and "rae" in names:
+            footage.talks(recipe.clip_length)  # before hours are spent on the stage ahd
         run = Run(
             recipe, out, options.device, options.workers, options.save_every,
             start=start, footage=footage, bf16=_bf16(options.precision, options.device), fresh=options.fresh,

@@ -23,7 +23,7 @@ from tvau_runtime.tokenizer import TextTokenizer
 from .batches import Batch, encode_dialogue, mask_cells, pack_clip, some
 from .data import Clip, open_data
 from .recipe import Recipe
-from .talks import DIALOGUES, Talk
+from .talks import DIALOGUES, Talk, read_talks
 
 __all__ = ["DialogueWindows", "Footage", "MaskWindows"]
 
@@ -40,6 +40,18 @@ class Footage:
     clips: tuple[Clip, ...]
     dialogues: Path
     problems: tuple[str, ...] = ()
+
+    def talks(self, least: int) -> list[Talk]:
+        """Its dialogues. least: frames of a window. Raises `ConfigError` where there are none, and where one about these clips
+        has fewer."""
+        talks, there = read_talks(self.dialogues), {clip.name for clip in self.clips}
+        for talk in talks:
+            if talk.clip in there and talk.frames is not None and len(talk.frames) < least:
+                raise ConfigError(
+                    f"{self.dialogues}: a dialogue about {talk.clip} has {len(talk.frames)} frames, and the model takes "
+                    f"{least}; annotate with --window {least}"
+                )
+        return talks
 
     @property
     def identity(self) -> str:
@@ -153,8 +165,7 @@ class DialogueWindows(_Windows):
     """Windows with a dialogue: narration up to item `refine_from`, where there is any; from then on about anomalies, which half
     of the windows show.
 
-    left_out: how many dialogues are about other clips. Raises `ConfigError` where none is about these, and where one has fewer
-    frames than the model takes.
+    left_out: how many dialogues are about other clips. Raises `ConfigError` where none is about these.
     """
 
     def __init__(
@@ -173,12 +184,6 @@ class DialogueWindows(_Windows):
             raise ConfigError(
                 f"none of {len(talks)} dialogues is about an anomaly in one of the {len(clips)} training clips"
             )
-        for talk in about:
-            if talk.frames is not None and len(talk.frames) < self.length:
-                raise ConfigError(
-                    f"a dialogue about {talk.clip} has {len(talk.frames)} frames, and the model takes {self.length}; "
-                    f"annotate with --window {self.length}"
-                )
         self._tokenizer: TextTokenizer | None = None
 
     def _chosen(self, talk: Talk, clip: Clip) -> np.ndarray:
