@@ -51,6 +51,16 @@ def test_of_an_event_the_track_tells_where_and_when():
     assert (shown.place, shown.window_end_ns) == ("center", 7), "score and box stay those of the heat maps"
 
 
+def test_of_two_targets_the_evidence_is_the_events_own():
+    other = (
+        TrackPoint(1, (0.0, 0.0, 10.0, 10.0), 0.6),
+        TrackPoint(3, (10.0, 0.0, 20.0, 10.0), 0.8),
+        TrackPoint(5, (0.0, 0.0, 10.0, 10.0), 0.7),
+    )
+    shown = evidence_of(WALK, 0.0, AS_IT_IS, other)
+    assert (shown.box, shown.place, shown.peak_ns, shown.score) == ((10.0, 0.0, 20.0, 10.0), "top left", 3, 0.8)
+
+
 def test_calibration_changes_probabilities_and_nothing_else():
     plain = evidence_of(WALK, 2.0, AS_IT_IS)
     fitted = evidence_of(WALK, 2.0, Calibration(score=Scale(0.75, -1.0), yes=Scale(2.0, -1.5)))

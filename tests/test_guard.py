@@ -94,6 +94,10 @@ def test_heat_maps_must_be_sure_and_surer_than_the_language_model(likely, yes, w
         ("Is it at the bottom?", "It may be.", []),
         ("What do you see at the left?", "a car at the bottom", []),
         ("Describe the scene.", "a car at the bottom, a man at the center", []),
+        (QUESTION_TARGET, "a person lying in the middle of the road", []),
+        (QUESTION_TARGET, "a man standing to the right of the car", []),
+        ("What does it wear?", "The top is white.", []),
+        (QUESTION_TARGET, "a man on the bottom side of the picture", [("place", "the bottom", "a man on the left")]),
     ],
 )
 def test_where_the_target_is_said_to_be(question, text, expected):
@@ -125,6 +129,30 @@ def test_where_the_target_is_said_to_be(question, text, expected):
 def test_how_the_target_is_said_to_move(question, text, wrong):
     got = [(kind, said) for kind, said, _ in found(question, text)]
     assert got == ([] if wrong is None else [("movement", wrong)])
+
+
+def test_where_an_anomaly_is_unlikely_its_heat_is_no_target():
+    for question, text in (
+        ("Is the person on the left suspicious?", "No."),
+        ("Is it at the left?", "No, there is nothing abnormal."),
+        (QUESTION_TARGET, "a man at the bottom"),
+        (QUESTION_TRAJECTORY, "from the bottom to the center"),
+    ):
+        assert found(question, text, UNLIKELY) == []
+        assert found(question, text, LIKELY)
+
+
+def test_nothing_at_one_place_is_well_said_of_what_is_at_another():
+    question = "Is there anything unusual at the bottom right?"
+    assert found(question, "No.", LIKELY) == []
+    assert found(question, "Yes.", LIKELY) == [("place", "Yes: the bottom right", "No")]
+    assert found(question, "Yes.", UNLIKELY) == [("anomaly", "Yes", "No")]
+
+
+@pytest.mark.parametrize("who", ["it", "the target", "the abnormal person"])
+def test_however_the_target_is_called_its_way_is_asked_for(who):
+    said = [("movement", "the bottom to the top right", "from the left to the top right")]
+    assert found(f"How does {who} move?", "from the bottom to the top right") == said
 
 
 def test_of_a_target_that_stays_no_direction_is_refuted():

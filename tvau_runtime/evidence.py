@@ -23,7 +23,7 @@ class EvidenceStore:
         self._lock = threading.Lock()
 
     def put(self, event_id: str, window: Window) -> None:
-        """Keeps or replaces an event's window; where there are too many, that of the earliest event is forgotten."""
+        """Keeps or replaces an event's window; where there are too many, all of the earliest event is forgotten."""
         self._put(self._windows, event_id, window)
 
     def put_track(self, event_id: str, track: tuple[TrackPoint, ...]) -> None:
@@ -49,4 +49,6 @@ class EvidenceStore:
         with self._lock:
             kept[event_id] = value
             if len(kept) > self._limit:
-                kept.popitem(last=False)
+                gone, _ = kept.popitem(last=False)
+                self._windows.pop(gone, None)
+                self._tracks.pop(gone, None)

@@ -31,10 +31,14 @@ def evidence_of(
     """All that a window shows.
 
     yes_logit: of the model's own yes to whether it holds an anomaly. track: of the event that it is about, oldest first;
-    empty where it is about none.
+    empty where it is about none. Of its points within the window the hottest gives score, box and peak.
     """
     peak = window.peak
-    box = peak.heatmap.box(peak.frame_size)
+    box, peak_ns, score = peak.heatmap.box(peak.frame_size), peak.stamps_ns[1], window.score
+    own = [point for point in track if window.start_ns <= point.stamp_ns <= window.end_ns]
+    if own:  # another target may be hotter
+        hottest = max(own, key=lambda point: point.score)
+        box, peak_ns, score = hottest.box, hottest.stamp_ns, hottest.score
     row, column = box_place(box, peak.frame_size)
     warm = [step.stamps_ns for step in window.steps if step.heatmap.score >= WARM * window.score]
     sure = calibration.yes.probability(yes_logit)
@@ -42,11 +46,11 @@ def evidence_of(
         anomaly=sure >= 0.5,
         yes_probability=sure,
         probability=calibration.score.probability(score_logit(window)),
-        score=window.score,
+        score=score,
         box=box,
         place=PLACES[row][column],
         places=tuple(PLACES[row][column] for (row, column), _ in itertools.groupby(way_of(window, track))),
-        peak_ns=peak.stamps_ns[1],
+        peak_ns=peak_ns,
         start_ns=track[0].stamp_ns if track else warm[0][0],
         end_ns=track[-1].stamp_ns if track else warm[-1][1],
         window_start_ns=window.start_ns,

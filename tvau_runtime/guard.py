@@ -6,7 +6,8 @@
 
 Only answers about the target are judged, as the question's words tell: of whatever else is to be seen, the heat maps know
 nothing. Of a whole way, both ends must be named as they are ("the left" is the middle one of three regions); elsewhere a side
-holds for all regions along it. What names no place says nothing wrong. Understands English, and knows no model and no dialogue.
+holds for all regions along it. What names no place says nothing wrong. Where an anomaly is unlikely, the hottest patch is no
+target, and neither place nor way is judged. Understands English, and knows no model and no dialogue.
 """
 
 from __future__ import annotations
@@ -54,11 +55,14 @@ class _Named:
 _AT: dict[str, Place] = {name: (r, c) for r, names in enumerate(PLACES) for c, name in enumerate(names)}
 
 _MIDDLE = r"middle|cent(?:er|re)"
+_OF_THE_IMAGE = r"(?:the\s+|this\s+|an?\s+)?(?:image|frame|picture|video|scene|view|screen|camera)\b"
 _PLACE = re.compile(
-    rf"\bthe\s+(?:(?P<down>top|upper|bottom|lower|{_MIDDLE})(?:[\s-]+(?P<right>left|right|{_MIDDLE}))?|(?P<side>left|right))\b",
+    rf"\bthe\s+(?:(?P<down>top|upper|bottom|lower|{_MIDDLE})(?:[\s-]+(?P<right>left|right|{_MIDDLE}))?|(?P<side>left|right))\b"
+    rf"(?!\s+(?:(?:side\s+|part\s+|end\s+)?of\s+(?!{_OF_THE_IMAGE})|is\b|are\b|lanes?\b|hands?\b|arms?\b|legs?\b))",
     re.IGNORECASE,
 )
-"""Only behind "the", so that whoever "left the room" is not taken for a place."""
+"""Only behind "the", so that whoever "left the room" is not taken for a place; nor "the middle of the road", "the right of the
+car" and "the top is white", which are none of the image's."""
 _THIRDS = {"top": 0, "upper": 0, "left": 0, "bottom": 2, "lower": 2, "right": 2}
 """All other words are for the one in the middle."""
 
@@ -78,7 +82,7 @@ _YES_OR_NO = re.compile(r"\W*(yes|no)\b", re.IGNORECASE)
 _ORIGIN = re.compile(r"\bwhere\b.*\b(from|come|came|start\w*|beg[ia]n\w*|enter\w*|appear\w*|first)\b", re.IGNORECASE)
 _END = re.compile(r"\bwhere\b.*\b(go|goes|went|gone|end\w*|stop\w*|leave\w*|last|now)\b", re.IGNORECASE)
 _WAY = re.compile(
-    r"\b(trajector\w*|movements?|path|route|from where to where|(how|where) (does|do|did|is|was) \w+ mov\w*)\b",
+    r"\b(trajector\w*|movements?|path|route|from where to where|(how|where) (does|do|did|is|was) (\w+ ){1,3}mov\w*)\b",
     re.IGNORECASE,
 )
 _BESIDE = rf"(?![\s-]*(?:left|right|{_MIDDLE}|of)\b)"
@@ -118,7 +122,8 @@ def _anomaly(question: str, text: str, evidence: Evidence) -> Iterator[Finding]:
     begins, denial = _YES_OR_NO.match(text), _NOTHING.search(text)
     if begins and _WHETHER.search(question):
         yes = begins[1].lower() == "yes"
-        if is_contradicted(yes, evidence):
+        # Nothing at some place is well said while there is something elsewhere.
+        if (yes or not _places(question)) and is_contradicted(yes, evidence):
             yield Finding(Contradiction("anomaly", begins[1], shown), "No" if yes else "Yes")
     elif denial and is_contradicted(False, evidence):
         opening = ""
@@ -130,8 +135,8 @@ def _anomaly(question: str, text: str, evidence: Evidence) -> Iterator[Finding]:
 
 
 def _place(question: str, text: str, evidence: Evidence) -> Iterator[Finding]:
-    if _WAY.search(question) or _ORIGIN.search(question) or _END.search(question):
-        return  # of the movement
+    if evidence.probability < 0.5 or _WAY.search(question) or _ORIGIN.search(question) or _END.search(question):
+        return  # of nothing, or of the movement
     was_at = {_AT[name] for name in (evidence.place, *evidence.places)}
     shown = ", ".join(dict.fromkeys((evidence.place, *evidence.places)))
     begins = _YES_OR_NO.match(text)
@@ -150,7 +155,7 @@ def _place(question: str, text: str, evidence: Evidence) -> Iterator[Finding]:
 def _movement(question: str, text: str, evidence: Evidence) -> Iterator[Finding]:
     first, last = _ends(evidence)
     way, places = way_words(first, last), _places(text)
-    if _places(question):
+    if evidence.probability < 0.5 or _places(question):
         return
     if _WAY.search(question) and places and (len(places) > 1 or not _moves(text)):
         if (places[0].exact, places[-1].exact) != (first, last):

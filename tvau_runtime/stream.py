@@ -265,7 +265,8 @@ class CameraStream:
         self.latest = window or self.latest
         events = self.detector.update(heatmap.values, pair.stamps_ns[1], frame.size, frame.frame_id)
         self._keep_evidence()
-        self._keep_tracks(events)
+        warm = self.detector.warm()
+        self._keep_tracks([*events, *warm])  # also of those that there is nothing to tell of now
         stats = self.stats
         self.stats = dataclasses.replace(
             stats,
@@ -281,7 +282,7 @@ class CameraStream:
             frame=frame,
             step=step,
             window=window,
-            warm=self.detector.warm(),
+            warm=warm,
         )
 
     def _keep_evidence(self) -> None:

@@ -209,7 +209,7 @@ class Evidence:
     probability: float
     """How likely the heat maps alone make an anomaly in the window, 0..1: the mean of their peaks, calibrated."""
     score: float
-    """The heat maps' largest value in the window, 0..1, as it is."""
+    """The heat maps' largest value in the window, of the event's target where it is about one, 0..1, as it is."""
     box: Box
     """Where that is, in pixels."""
     place: str

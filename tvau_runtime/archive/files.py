@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import uuid
 from collections.abc import Callable
@@ -14,10 +15,19 @@ __all__ = ["read_arrays", "write_whole"]
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray] | None:
-    """All arrays of an .npz file by name; None where it is not there or not whole, as a disk that failed may leave it."""
+    """All arrays of an .npz file by name; None where it is not there or not whole, as a disk that failed may leave it.
+
+    Raises `OSError` where it cannot be read now.
+    """
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as kept:
             return dict(kept)
+    except MemoryError:
+        raise
     except Exception:  # what NumPy raises depends on where the damage is
         return None
 
