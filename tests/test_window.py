@@ -34,6 +34,32 @@ def test_takes_the_first_frame_of_every_slot():
     assert got == [stamps[k] for k in (0, 7, 15, 22, 30, 37, 45, 52, 60)]
 
 
+@pytest.mark.parametrize(
+    ("camera_hz", "apart"),
+    [
+        (4, 250),
+        (4.5, 222),
+        (5, 200),
+        (7.5, 267),
+        (9, 222),
+        (10, 200),
+        (12.5, 240),
+        (15, 267),
+        (24, 250),
+        (25, 240),
+        (29.97, 234),
+        (30, 233),
+        (60, 250),
+    ],
+)
+@pytest.mark.parametrize("rounding_ns", [1, 1_000_000])
+def test_frames_of_all_pairs_are_equally_far_apart(camera_hz, apart, rounding_ns):
+    stamps = [round(k * S / camera_hz / rounding_ns) * rounding_ns for k in range(int(40 * camera_hz))]
+    spacing = [(second - first) / 1e6 for first, second in pairs_of(sampler(4.0), stamps)]
+    assert len(spacing) >= 75
+    assert spacing == pytest.approx([apart] * len(spacing), abs=1.1)
+
+
 @pytest.mark.parametrize("rounding_ns", [1, 1000, 1_000_000])
 @pytest.mark.parametrize("rate", [10.0, 29.97, 30.0, 24000 / 1001])
 def test_loses_no_frame_of_a_camera_as_fast_as_the_rate(rate, rounding_ns):
@@ -103,7 +129,7 @@ def test_what_starts_anew_begins_a_pair_also_at_a_lower_rate(stamp, size):
     a_sampler.every = 4
     assert a_sampler.judge(S // 2, SIZE).taken
     assert a_sampler.judge(stamp, size).starts_anew
-    assert a_sampler.judge(stamp + S // 4, size).taken
+    assert a_sampler.judge(stamp + S // 4, size, begins_pair=False).taken
     assert a_sampler.judge(stamp + S // 2, size, begins_pair=True) is Arrival.BETWEEN
 
 

@@ -4,8 +4,9 @@ All arithmetic on time is in whole nanoseconds and exact fractions, so that noth
 
 | what comes                                              | what happens                        | `Arrival`   |
 |---------------------------------------------------------|-------------------------------------|-------------|
-| the first frame of a sampling slot                      | it is taken                         | `TAKEN`     |
-| another frame of the same slot                          | ignored: sampling                   | `BETWEEN`   |
+| the first frame of a sampling slot, where a pair begins | it is taken                         | `TAKEN`     |
+| the frame nearest to a period after a pair's first      | it is taken                         | `TAKEN`     |
+| another frame                                           | ignored: sampling                   | `BETWEEN`   |
 | a frame of a pair that is left out to save load         | ignored: sampling                   | `BETWEEN`   |
 | a stamp before the last one by less than reset_after_s  | ignored: a late frame               | `LATE`      |
 | the same stamp again                                    | ignored                             | `REPEATED`  |
@@ -14,9 +15,9 @@ All arithmetic on time is in whole nanoseconds and exact fractions, so that noth
 | silence of more than max_gap_s since the last one taken | taken; pair and window start anew   | `GAP`       |
 
 Where pair and window start anew, the sampling slots are counted from that frame on, and whoever owns the events ends
-them. At a lower rate whole pairs are left out: the two frames of a pair stay as near to each other as the model was
-trained to see them, and so a movement looks as fast as it is. Windows go on over a change of rate; how far apart their
-steps are is in the stamps. Knows no pixels, no model and no clock.
+them. The two frames of a pair are as near to each other as the camera's own rate allows to what the model was trained to
+see, and all pairs alike, so that a movement looks as fast as it is; at a lower rate whole pairs are left out. Windows go
+on over a change of rate; how far apart their steps are is in the stamps. Knows no pixels, no model and no clock.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ __all__ = ["Arrival", "FrameSampler", "PairBuilder", "SlidingWindow", "stretch"]
 
 T = TypeVar("T")
 NS_PER_S = 1_000_000_000
+NEAR = Fraction(49, 50)
+"""The frame that is nearest to a period after a pair's first is known when the next one would be farther off. Where two are as
+near, as at 30 frames a second for 4 Hz, it is always the earlier one, whatever stamps are rounded to."""
 EARLY = Fraction(1, 10)
 """How much of a slot a frame may come before its slot begins, and still count as the slot's. Cameras stamp with jitter
 and files in milliseconds: without it, a camera as fast as the sampling rate would lose every frame that is a little
@@ -63,7 +67,7 @@ class Arrival(Enum):
 class FrameSampler:
     """Decides frame by frame, by stamp alone, which are looked at.
 
-    Slot n begins n / rate_hz after the first frame; the first frame that comes in a slot is taken. A pair begins at the
+    Slot n begins n / rate_hz after the first frame; the first frame that comes in a slot may begin a pair. A pair begins at the
     earliest 2 * `every` slots after the one before it began, so that with `every` > 1 pairs are left out. Raises
     `ConfigError` for a rate that is not above 0, and for a max_gap_s that every pair of neighbouring samples would exceed.
     """
@@ -95,7 +99,7 @@ class FrameSampler:
         """The stamp of the last frame taken; None before the first."""
         return None if self._slot < 0 else self._last_taken_ns
 
-    def judge(self, stamp_ns: int, size: tuple[int, int], *, begins_pair: bool = False) -> Arrival:
+    def judge(self, stamp_ns: int, size: tuple[int, int], *, begins_pair: bool = True) -> Arrival:
         """What to do with a frame of this stamp and (height, width). begins_pair: no first frame waits for its second."""
         stamp_ns = int(stamp_ns)  # a NumPy integer would overflow below
         arrival = self._compare(stamp_ns, size)
@@ -105,14 +109,17 @@ class FrameSampler:
         if anew:
             self._origin_ns = stamp_ns
             self._slot = -1
+        period_ns, since_ns = stamp_ns - self._last_ns, stamp_ns - self._last_taken_ns
         self._last_ns, self._size = stamp_ns, size
         slot = int((stamp_ns - self._origin_ns) * self._rate / NS_PER_S + EARLY)
-        if slot <= self._slot:
-            return Arrival.BETWEEN
         if begins_pair or anew:
-            if self.every > 1 and not anew and slot < self._pair_slot + 2 * self.every:
+            if slot <= self._slot or (self.every > 1 and not anew and slot < self._pair_slot + 2 * self.every):
                 return Arrival.BETWEEN
             self._pair_slot = slot
+        elif (since_ns + Fraction(period_ns, 2)) * self._rate < NEAR * NS_PER_S:
+            return Arrival.BETWEEN
+        else:
+            slot = max(slot, self._pair_slot + 1)
         self._slot, self._last_taken_ns = slot, stamp_ns
         return arrival
 
