@@ -131,22 +131,24 @@ def test_how_the_target_is_said_to_move(question, text, wrong):
     assert got == ([] if wrong is None else [("movement", wrong)])
 
 
-def test_where_an_anomaly_is_unlikely_its_heat_is_no_target():
+def test_where_nothing_is_abnormal_its_heat_is_no_target():
+    quiet = dataclasses.replace(UNLIKELY, anomaly=False)
     for question, text in (
         ("Is the person on the left suspicious?", "No."),
         ("Is it at the left?", "No, there is nothing abnormal."),
         (QUESTION_TARGET, "a man at the bottom"),
         (QUESTION_TRAJECTORY, "from the bottom to the center"),
     ):
-        assert found(question, text, UNLIKELY) == []
+        assert found(question, text, quiet) == []
         assert found(question, text, LIKELY)
+        assert any(kind != "anomaly" for kind, _, _ in found(question, text, UNLIKELY)), "the language model finds one"
 
 
 def test_nothing_at_one_place_is_well_said_of_what_is_at_another():
     question = "Is there anything unusual at the bottom right?"
     assert found(question, "No.", LIKELY) == []
     assert found(question, "Yes.", LIKELY) == [("place", "Yes: the bottom right", "No")]
-    assert found(question, "Yes.", UNLIKELY) == [("anomaly", "Yes", "No")]
+    assert {opening for _, _, opening in found(question, "Yes.", UNLIKELY)} == {"No"}
 
 
 @pytest.mark.parametrize("who", ["it", "the target", "the abnormal person"])

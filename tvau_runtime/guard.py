@@ -6,8 +6,9 @@
 
 Only answers about the target are judged, as the question's words tell: of whatever else is to be seen, the heat maps know
 nothing. Of a whole way, both ends must be named as they are ("the left" is the middle one of three regions); elsewhere a side
-holds for all regions along it. What names no place says nothing wrong. Where an anomaly is unlikely, the hottest patch is no
-target, and neither place nor way is judged. Understands English, and knows no model and no dialogue.
+holds for all regions along it. What names no place says nothing wrong. Where neither heat maps nor language model find an
+anomaly, the hottest patch is no target, and neither place nor way is judged. Understands English, and knows no model and no
+dialogue.
 """
 
 from __future__ import annotations
@@ -135,8 +136,8 @@ def _anomaly(question: str, text: str, evidence: Evidence) -> Iterator[Finding]:
 
 
 def _place(question: str, text: str, evidence: Evidence) -> Iterator[Finding]:
-    if evidence.probability < 0.5 or _WAY.search(question) or _ORIGIN.search(question) or _END.search(question):
-        return  # of nothing, or of the movement
+    if _nothing(evidence) or _WAY.search(question) or _ORIGIN.search(question) or _END.search(question):
+        return  # of the movement, at most
     was_at = {_AT[name] for name in (evidence.place, *evidence.places)}
     shown = ", ".join(dict.fromkeys((evidence.place, *evidence.places)))
     begins = _YES_OR_NO.match(text)
@@ -155,7 +156,7 @@ def _place(question: str, text: str, evidence: Evidence) -> Iterator[Finding]:
 def _movement(question: str, text: str, evidence: Evidence) -> Iterator[Finding]:
     first, last = _ends(evidence)
     way, places = way_words(first, last), _places(text)
-    if evidence.probability < 0.5 or _places(question):
+    if _nothing(evidence) or _places(question):
         return
     if _WAY.search(question) and places and (len(places) > 1 or not _moves(text)):
         if (places[0].exact, places[-1].exact) != (first, last):
@@ -173,6 +174,11 @@ def _movement(question: str, text: str, evidence: Evidence) -> Iterator[Finding]
                 yield Finding(Contradiction("movement", said[0], way), way)
         if (said := _STILL.search(text)) and moved != (0, 0):
             yield Finding(Contradiction("movement", said[0], way), way)
+
+
+def _nothing(evidence: Evidence) -> bool:
+    """Whether heat maps and language model agree that there is nothing abnormal."""
+    return evidence.probability < 0.5 and not evidence.anomaly
 
 
 def _ends(evidence: Evidence) -> tuple[Place, Place]:

@@ -35,9 +35,10 @@ __all__ = ["Arrival", "FrameSampler", "PairBuilder", "SlidingWindow", "stretch"]
 
 T = TypeVar("T")
 NS_PER_S = 1_000_000_000
-NEAR = Fraction(49, 50)
-"""The frame that is nearest to a period after a pair's first is known when the next one would be farther off. Where two are as
-near, as at 30 frames a second for 4 Hz, it is always the earlier one, whatever stamps are rounded to."""
+NEAR = Fraction(98, 100)
+"""A pair's second frame is the one nearest to a period after its first, in ratio, as it is speeds that are to look alike: the
+product of its time and the next one's is at least so much of the period's square. Where two are all but as near, as at 30
+frames a second for 4 Hz, it is always the earlier one, whatever stamps are rounded to."""
 EARLY = Fraction(1, 10)
 """How much of a slot a frame may come before its slot begins, and still count as the slot's. Cameras stamp with jitter
 and files in milliseconds: without it, a camera as fast as the sampling rate would lose every frame that is a little
@@ -116,7 +117,7 @@ class FrameSampler:
             if slot <= self._slot or (self.every > 1 and not anew and slot < self._pair_slot + 2 * self.every):
                 return Arrival.BETWEEN
             self._pair_slot = slot
-        elif (since_ns + Fraction(period_ns, 2)) * self._rate < NEAR * NS_PER_S:
+        elif since_ns * (since_ns + period_ns) * self._rate**2 < NEAR * NS_PER_S**2:
             return Arrival.BETWEEN
         else:
             slot = max(slot, self._pair_slot + 1)
