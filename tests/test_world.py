@@ -43,7 +43,7 @@ def test_a_clip_has_the_promised_shapes_and_types(clips):
         assert clip.rate_hz == 4.0 and clip.split == "train"
         for actor in clip.actors:
             assert actor.boxes.shape == (4, 4) and actor.boxes.dtype == np.float32
-            assert actor.color in COLORS
+            assert actor.color in (*COLORS, "")
 
 
 def test_the_same_arguments_give_the_same_clip():
@@ -219,8 +219,8 @@ def test_splits_are_disjoint():
 
 def test_every_kind_has_room_in_its_splits():
     for split in ("train", "validation", "test", "seen"):
-        rng = np.random.default_rng(0)
-        places = [FAMILIES[family](rng, (54, 96), None) for family in families_of(split)]
+        dice = [np.random.default_rng(seed) for seed in range(3)]
+        places = [FAMILIES[family](rng, (54, 96), None) for rng in dice for family in families_of(split)]
         for kind in world.anomalies(split):
             assert any(KINDS[kind].fits(place) for place in places), (split, kind)
 
@@ -253,7 +253,7 @@ def test_kinds_may_be_asked_for_in_the_places_of_a_split():
 def test_colour_does_not_give_an_anomaly_away(clips):
     odd = {actor.color for clip in clips for actor in clip.actors if actor.anomalous}
     normal = {actor.color for clip in clips for actor in clip.actors if not actor.anomalous}
-    assert len(odd) >= 5 and normal == set(COLORS)
+    assert len(odd - {""}) >= 5 and normal - {""} == set(COLORS)
 
 
 @pytest.mark.parametrize("size", [(48, 80), (37, 91), (224, 112), (120, 160)])

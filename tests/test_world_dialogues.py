@@ -53,7 +53,7 @@ def test_the_anomaly_dialogue_agrees_with_the_actors(clips):
         assert turns["anomaly"].answer == "Yes."
         # "riding" is said with what is ridden
         assert words(actor.action) <= words(turns["target"].answer)
-        assert actor.kind in ("fire", "smoke") or actor.color in words(turns["target"].answer)
+        assert actor.kind == "fire" or {actor.color} - {""} <= words(turns["target"].answer)
         when = np.flatnonzero(actor.abnormal_frames)
         first, last = (dialogues.place_of(actor.boxes[t], SIZE) for t in (when[0], when[-1]))
         expected = f"it stays at the {first}" if first == last else f"from the {first} to the {last}"
@@ -211,5 +211,5 @@ def test_every_deed_is_spoken_of_often_enough_to_be_learned():
     drawn = Counter(imagined_deed(rng) for _ in range(20_000))
     assert set(drawn) == set(LIFE)
     assert min(drawn["person", deed] for deed in ("lying on the ground", "running", "crawling", "fighting")) > 300
-    text = " ".join(world.corpus(3000, seed=1))
-    assert min(text.count(word) for word in ("lying", "crawling", "dancing", "staggering")) > 20
+    text = " ".join(world.corpus(20_000, seed=1))
+    assert min(text.count(word) for word in ("lying", "crawling", "dancing", "staggering")) > 120

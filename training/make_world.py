@@ -111,7 +111,11 @@ def _settle(out: Path, split: str, settings: dict[str, Any]) -> None:
     """Notes the settings of a split, or sees that they are those of what is there."""
     path = out / "world.json"
     known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    if not known and out.is_dir() and any(each.name not in APART for each in out.iterdir()):
+    if (
+        not known
+        and out.is_dir()
+        and any(not each.name.startswith(".") and each.name not in APART for each in out.iterdir())
+    ):
         raise ConfigError(f"{out} is not empty and was not made by this command; give another --out")
     others = [each for each in known.values() if each["layout"] != settings["layout"]]
     if others or known.get(split, settings) != settings:

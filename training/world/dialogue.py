@@ -15,7 +15,7 @@ from tvau_runtime.grounding import PLACES, box_place, way_words
 
 from .actors.people import BAGS, TROUSER_COLORS
 from .palette import COLORS
-from .types import Actor, Clip, Turn
+from .types import COLORED, Actor, Clip, Turn
 from .words import NOUNS, REASONS, imagined_attributes, imagined_deed, imagined_environment
 
 __all__ = [
@@ -66,7 +66,7 @@ QUESTIONS = {
     "scene": ("Describe the scene.", "What do you see?", "Who and what is there?"),
     "place": ("What is at the {}?", "What do you see at the {}?", "Who or what is at the {}?"),
     "people": ("How many people are there?", "Count the people."),
-    "vehicles": ("How many vehicles are there?", "Count the cars and vans."),
+    "vehicles": ("How many vehicles are there?", "Count the vehicles."),
     "color": ("What color is the {} at the {}?", "Which color has the {} at the {}?"),
     "action": ("What does the {} at the {} do?", "What is the {} at the {} doing?"),
     "clothes": ("What does the person at the {} wear?", "What is the person at the {} wearing?"),
@@ -79,6 +79,8 @@ _ASKED_ABOUT = 3
 """So many of those who are there are asked about one by one."""
 _ASKED_AT_ONCE = 6
 """So many questions about an imagined scene."""
+_GREY = 0.1
+"""So many of the imagined are seen without colours."""
 _LEAST_AREA = 0.0025
 """What shows less of itself than this part of the image is not spoken of."""
 
@@ -96,16 +98,18 @@ def _article(word: str) -> str:
 def _noun(kind: str, color: str, attributes: Mapping[str, str]) -> str:
     if kind in RIDES or kind == "person":
         seat = " in a wheelchair" if kind == "wheelchair" else ""
-        return f"a person with {_clothes(color, attributes)}{seat}"
-    return {"fire": "a fire", "smoke": "smoke"}.get(kind) or f"{_article(color)} {kind}"
+        worn = _clothes(color, attributes)
+        return f"a person{' with ' if worn else ''}{worn}{seat}"
+    return {"fire": "a fire", "smoke": "smoke"}.get(kind) or _article(f"{color} {kind}".strip())
 
 
 def _clothes(color: str, attributes: Mapping[str, str]) -> str:
-    worn = [f"{_article(color)} top"]
+    """In words; "" where neither colours nor a bag are to be seen."""
+    worn = [f"{_article(color)} top"] if color else []
     if "trousers" in attributes:
         worn.append(f"{attributes['trousers']} trousers")
     worn += [_article(attributes["bag"])] if "bag" in attributes else []
-    return f"{', '.join(worn[:-1])}{' and ' if len(worn) > 1 else ''}{worn[-1]}"
+    return " and ".join(filter(None, (", ".join(worn[:-1]), *worn[-1:])))
 
 
 def describe(actor: Actor) -> str:
@@ -124,16 +128,18 @@ def doing_of(kind: str, action: str) -> str:
 
 def actor_words(actor: Actor) -> str:
     """The words that one look at the actor should bring to mind: colour, kind, action, ground."""
-    return " ".join([actor.color, actor.kind, *(w for w in actor.action.split() if w not in ("on", "the"))])
+    deed = (w for w in actor.action.split() if w not in ("on", "the"))
+    return " ".join([*filter(None, [actor.color]), actor.kind, *deed])
 
 
 def actor_looks(actor: Actor) -> tuple[int, int, int]:
     """Which of COLORS, TROUSER_COLORS and BAGS (behind it: none) it has; -1 where there is no telling."""
     bags = (*BAGS, "")
     color = COLORS.index(actor.color) if actor.color in COLORS else -1
-    if "trousers" not in actor.attributes:
+    if actor.kind != "person" and actor.kind not in RIDES:
         return color, -1, -1
-    return color, TROUSER_COLORS.index(actor.attributes["trousers"]), bags.index(actor.attributes.get("bag", ""))
+    worn = actor.attributes.get("trousers")
+    return color, TROUSER_COLORS.index(worn) if worn else -1, bags.index(actor.attributes.get("bag", ""))
 
 
 def ground_words(clip: Clip) -> tuple[str, str, str]:
@@ -220,12 +226,12 @@ def normal_dialogue(clip: Clip, rng: np.random.Generator) -> list[Turn]:
     unique = [i for i in range(len(actors)) if list(zip(nouns, places)).count((nouns[i], places[i])) == 1]
     for i in rng.permutation(unique)[:_ASKED_ABOUT]:
         actor, about = actors[i], (nouns[i], places[i])
-        turns.append(Turn(_pick(rng, "color").format(*about), actor.color, "color"))
+        if actor.color:
+            turns.append(Turn(_pick(rng, "color").format(*about), actor.color, "color"))
         turns.append(Turn(_pick(rng, "action").format(*about), doing_of(actor.kind, actor.action), "action"))
-        if nouns[i] == "person":
-            turns.append(
-                Turn(_pick(rng, "clothes").format(places[i]), _clothes(actor.color, actor.attributes), "clothes")
-            )
+        if nouns[i] == "person" and actor.color:
+            worn = _clothes(actor.color, actor.attributes)
+            turns.append(Turn(_pick(rng, "clothes").format(places[i]), worn, "clothes"))
     deeds = [doing_of(actor.kind, actor.action) for actor in actors]
     alone = [i for i, deed in enumerate(deeds) if deeds.count(deed) == 1]
     for i in rng.permutation(alone)[:_ASKED_ABOUT]:
@@ -247,9 +253,17 @@ def imagined_dialogue(rng: np.random.Generator) -> list[Turn]:
     def one(options: tuple[str, ...] | list[str]) -> str:
         return options[rng.integers(len(options))]
 
+    def looks() -> tuple[str, Mapping[str, str]]:
+        """Of somebody or something, now and then in a picture without colours."""
+        color, attributes = one(COLORS), imagined_attributes(rng)
+        if rng.random() < _GREY:
+            return "", {name: word for name, word in attributes.items() if name not in COLORED}
+        return color, attributes
+
     def someone() -> str:
         kind, action = imagined_deed(rng)
-        return _phrase(kind, one(COLORS), action, imagined_attributes(rng))
+        color, attributes = looks()
+        return _phrase(kind, color, action, attributes)
 
     def several(most: int) -> list[str]:
         return [someone() for _ in range(rng.integers(1, most + 1))]
@@ -273,7 +287,7 @@ def imagined_dialogue(rng: np.random.Generator) -> list[Turn]:
         "color": one(COLORS),
         "action": doing_of(kind, action),
         "clothes": _clothes(one(COLORS), imagined_attributes(rng)),
-        "who": f"{_noun(kind, one(COLORS), imagined_attributes(rng))} at the {one(flat)}",
+        "who": f"{_noun(kind, *looks())} at the {one(flat)}",
         "way": way,
     }
     about = {

@@ -17,7 +17,7 @@ from tvau_runtime.errors import ConfigError
 from .actors.puppet import Drawn, Puppet, Stage
 from .camera import SCALE, Camera
 from .drawing import PlaceBackdrop
-from .film import SurveillanceFilm, random_film
+from .film import FilmSettings, SurveillanceFilm, random_film
 from .kinds import KINDS
 from .life.cast import Cast, Part
 from .life.normal import add_normal_life
@@ -42,7 +42,7 @@ _TRIES = 8
 @dataclass(frozen=True, eq=False)
 class Scene:
     """A place with players. draw: gives the empty place, the camera and recorder, and the players' shapes, whose ids are 1 and
-    up in the players' order. See `Clip` for the words."""
+    up in the players' order. grey: shown without colours. See `Clip` for the words."""
 
     camera: Camera
     family: str
@@ -51,6 +51,7 @@ class Scene:
     ground: Callable[[], np.ndarray]
     players: Sequence[Part]
     draw: Callable[[], tuple[PlaceBackdrop, SurveillanceFilm, Sequence[Drawn]]]
+    grey: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +62,7 @@ class _Opened:
     place: Place
     stage: Stage
     rain: bool
-    film: int
+    film: FilmSettings
 
     @property
     def words(self) -> str:
@@ -82,7 +83,8 @@ def _open(
             rain = place.light.name in ("cloudy day", "night") and bool(rng.random() < 0.35)
             canvas = place.camera.scaled(SCALE)
             stage = Stage(canvas, place.light, paint_place(place, canvas))
-            return _Opened(str(name), place, stage, rain, int(rng.integers(1 << 30)))
+            film = random_film(np.random.default_rng(int(rng.integers(1 << 30))), place.light.name, rain)
+            return _Opened(str(name), place, stage, rain, film)
     raise ConfigError(f"no place of the {split} split has room for: {', '.join(themes)}")
 
 
@@ -118,6 +120,7 @@ def open_place(
             lambda: here.stage.picture.ground[::SCALE, ::SCALE].copy(),
             cast.parts,
             lambda: _draw(here, cast.parts, times, size, np.random.default_rng([*dice, 2])),
+            here.film.grey,
         )
 
     return fill
@@ -131,8 +134,7 @@ def _draw(
         puppet = Puppet(here.stage, part.course.position, part.course.heading, ident, part.height)
         part.paint(puppet)
         shapes.append(puppet.finish())
-    settings = random_film(np.random.default_rng(here.film), here.place.light.name, here.rain)
     rate_hz = 1 / float(times[1]) if len(times) > 1 else 1.0
-    film = SurveillanceFilm(settings, size, len(times), rate_hz, rng)
+    film = SurveillanceFilm(here.film, size, len(times), rate_hz, rng)
     soft = 3 if any(here.place.light.sun) else 7
     return PlaceBackdrop(here.stage.picture, soft=soft), film, shapes

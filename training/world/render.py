@@ -22,7 +22,7 @@ from .kinds import KINDS
 from .kinds import anomalies as kinds_of
 from .life.cast import Part
 from .places import Scene, open_place
-from .types import SPLITS, Actor, Clip
+from .types import COLORED, SPLITS, Actor, Clip
 
 __all__ = ["FRAME_SIZE", "make_clip", "make_some_clip"]
 
@@ -170,13 +170,13 @@ def _label(scene: Scene, shapes: Sequence[Drawn], objects: np.ndarray, rate_hz: 
         Actor(
             i + 1,
             player.kind,
-            player.color,
+            "" if scene.grey else player.color,
             player.action,
             player.anomaly,
             boxes[i],
             areas[i],
             player.abnormal & (areas[i] > 0),
-            player.attributes,
+            {name: word for name, word in player.attributes.items() if not (scene.grey and name in COLORED)},
             player.spells,
             _track(scene, player),
             _turns(player.position, rate_hz),

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-__all__ = ["BODY", "SPLITS", "UNTRAINED", "Actor", "Clip", "Spell", "Turn"]
+__all__ = ["BODY", "COLORED", "SPLITS", "UNTRAINED", "Actor", "Clip", "Spell", "Turn"]
 
 SPLITS = ("train", "validation", "test", "familiar", "seen", "home")
 """A seed gives another clip in each. Families of places and kinds of anomaly are disjoint between train, validation and test;
@@ -21,6 +21,8 @@ UNTRAINED = tuple(split for split in SPLITS if split not in ("train", "home"))
 
 BODY = ("head", "pelvis", "hand_l", "hand_r", "knee_l", "knee_r", "ankle_l", "ankle_r")
 """Joints whose places come with an actor."""
+COLORED = ("top", "trousers", "hair", "umbrella")
+"""Attributes that are colours: there is no telling them from a picture without colours."""
 
 
 @dataclass(frozen=True)
@@ -46,14 +48,15 @@ class Actor:
     """One thing that appears in a clip.
 
     id: 1 and up, the value of its pixels in `Clip.objects`. kind: person, car, box and the like; a bicycle, scooter,
-    skateboard or wheelchair comes with its rider. color: of a person's or rider's top, otherwise of the thing itself.
-    action: what it does and where, in words; of an anomalous actor, what it does while it is abnormal. anomaly: the kind of
-    anomaly, "" for a normal actor. boxes: float32 [T, 4], (x_min, y_min, x_max, y_max) of the visible part in pixels, maximum
-    exclusive, nan where nothing of it is visible. areas: int64 [T], visible pixels. abnormal_frames: bool [T], whether it is
-    being abnormal then. attributes: further words, as of trousers, hair and bag. spells: what it does one after the other, over
-    the whole clip. track: float32 [T, 2], the ground point it stands on in pixels, hidden or not. turns: frames in
-    which it clearly changes its way. joints: float32 [T, len(BODY), 2], where a person's or rider's are, in pixels, hidden or
-    not; [T, 0, 2] of others. stature: float32 [T], how tall one would stand there, in pixels.
+    skateboard or wheelchair comes with its rider. color: of a person's or rider's top, otherwise of the thing itself; "" for
+    smoke and where the picture has no colours. action: what it does and where, in words; of an anomalous actor, what it does
+    while it is abnormal. anomaly: the kind of anomaly, "" for a normal actor. boxes: float32 [T, 4], (x_min, y_min, x_max,
+    y_max) of the visible part in pixels, maximum exclusive, nan where nothing of it is visible. areas: int64 [T], visible
+    pixels. abnormal_frames: bool [T], whether it is being abnormal then. attributes: further words, as of trousers, hair and
+    bag, where it has them. spells: what it does one after the other, over the whole clip. track: float32 [T, 2], the ground
+    point it stands on in pixels, hidden or not. turns: frames in which it clearly changes its way. joints: float32 [T,
+    len(BODY), 2], where a person's or rider's are, in pixels, hidden or not; [T, 0, 2] of others. stature: float32 [T], how
+    tall one would stand there, in pixels.
     """
 
     id: int

@@ -80,5 +80,5 @@ def imagined_environment(rng: np.random.Generator) -> str:
 
 def imagined_attributes(rng: np.random.Generator) -> Mapping[str, str]:
     """Of somebody; see `Actor.attributes`."""
-    words = {"trousers": TROUSER_COLORS[rng.integers(len(TROUSER_COLORS))]}
+    words = {"trousers": TROUSER_COLORS[rng.integers(len(TROUSER_COLORS))]} if rng.random() < 0.88 else {}
     return words if rng.random() < 0.6 else {**words, "bag": BAGS[rng.integers(len(BAGS))]}

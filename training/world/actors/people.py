@@ -49,16 +49,20 @@ class Outfit:
 
 
 def dress(rng: np.random.Generator, color: str, *, rain: bool = False, bag: str | None = None) -> Outfit:
-    """A person whose top has this colour."""
+    """A person whose top has this colour. rain: whether it rains. bag: what is carried, "" for nothing; None leaves it open, and
+    a hand free for an umbrella."""
     trousers = TROUSER_COLORS[rng.choice(len(TROUSER_COLORS), p=(0.27, 0.25, 0.16, 0.08, 0.08, 0.05, 0.06, 0.05))]
     hair = int(rng.integers(len(HAIR)))
     child, long_hair = rng.random() < 0.08, rng.random() < 0.4
     height = rng.uniform(1.15, 1.45) if child else rng.normal(1.72, 0.08)
+    umbrella = ""
     if bag is None:
         bag = str(rng.choice(["", "a backpack", "a handbag", "a suitcase"], p=(0.62, 0.18, 0.13, 0.07)))
-    umbrella = str(rng.choice(COLORS)) if rng.random() < (0.6 if rain else 0.03) else ""
+        umbrella = str(rng.choice(COLORS)) if rng.random() < (0.6 if rain else 0.03) else ""
     skirt, coat = long_hair and rng.random() < 0.3, rng.random() < 0.2
-    words = {"top": color, "trousers": trousers, "hair": _HAIR_NAMES[hair]}
+    words = {"top": color, "hair": _HAIR_NAMES[hair]}
+    if not skirt:
+        words["trousers"] = trousers
     if bag:
         words["bag"] = bag.split()[-1]
     if umbrella:

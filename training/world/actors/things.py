@@ -7,27 +7,30 @@ import numpy as np
 from ..palette import named, shade
 from .puppet import Color, Puppet
 
-__all__ = ["THINGS", "THING_SIZES", "paint_thing"]
+__all__ = ["THING_SIZES", "paint_thing"]
 
 THING_SIZES = {
     "bag": 0.35, "bottle": 0.15, "box": 0.45, "cart": 0.7, "dog": 0.6, "fire": 0.6, "smoke": 1.0, "suitcase": 0.4, "ball": 0.2,
     "painting": 0.5,
 }  # fmt: skip
 """What room they take on the ground, in m."""
-THINGS = tuple(THING_SIZES)
 
 
 def paint_thing(
-    puppet: Puppet, kind: str, color: str, rng: np.random.Generator, size: float, travelled: np.ndarray, tip: np.ndarray
-) -> None:
-    """Adds a thing. size: times the usual; travelled: [T] m; tip: [T] rad, how far it has toppled over forward."""
+    puppet: Puppet, kind: str, color: str, rng: np.random.Generator, size: float, times: np.ndarray, travelled: np.ndarray,
+    tip: np.ndarray,
+) -> None:  # fmt: skip
+    """Adds a thing. color: not asked for of fire and smoke. size: times the usual; times: [T] s; travelled: [T] m; tip: [T] rad,
+    how far it has toppled over forward."""
+    if kind == "fire":
+        _fire(puppet, rng, size, times)
+        return
+    if kind == "smoke":
+        _smoke(puppet, rng, size, times)
+        return
     paint = named(rng, color)
     if kind == "dog":
         _dog(puppet, paint, size, travelled)
-    elif kind == "fire":
-        _fire(puppet, rng, size)
-    elif kind == "smoke":
-        _smoke(puppet, rng, size)
     elif kind == "bottle":
         up = np.stack([np.sin(tip), 0 * tip, np.cos(tip)], -1)
         base = np.stack([0 * tip, 0 * tip, 0.06 * size * np.ones(len(tip))], -1)
@@ -98,7 +101,7 @@ def _block(puppet: Puppet, kind: str, paint: Color, size: float, tip: np.ndarray
 
 
 def _dog(puppet: Puppet, paint: Color, size: float, travelled: np.ndarray) -> None:
-    coat = shade(paint, 0.6)
+    coat = shade(paint, 0.9)
     tall = 0.48 * size
     phase = travelled / (0.28 * size)
     level = tall + 0.02 * np.sin(phase * 2)
@@ -133,10 +136,10 @@ def _cart(puppet: Puppet, paint: Color, size: float) -> None:
     puppet.capsule(np.array([[x0 - 0.12, -w, 0.98]]), np.array([[x0 - 0.12, w, 0.98]]), (0.018, 0.018), (60, 62, 66))
 
 
-def _fire(puppet: Puppet, rng: np.random.Generator, size: float) -> None:
+def _fire(puppet: Puppet, rng: np.random.Generator, size: float, times: np.ndarray) -> None:
     """Tongues of flame, darker outside than inside."""
     puppet.thin(0.95, 0.14 * size)
-    t = np.arange(puppet.count) * 0.9
+    t = times * 3.6
     for k in range(40):
         inner = k / 39
         phase, pace = rng.uniform(0, 6.28), rng.uniform(1.6, 3.2)
@@ -149,10 +152,10 @@ def _fire(puppet: Puppet, rng: np.random.Generator, size: float) -> None:
         puppet.capsule(low, high, (radius, radius * 0.25), color, flat=True, glow=0.9, over=0.3 * inner)
 
 
-def _smoke(puppet: Puppet, rng: np.random.Generator, size: float) -> None:
+def _smoke(puppet: Puppet, rng: np.random.Generator, size: float, times: np.ndarray) -> None:
     """Puffs that rise, spread and pale."""
     puppet.thin(float(rng.uniform(0.75, 0.95)), 0.35 * size)
-    t = np.arange(puppet.count) * 0.06
+    t = times * 0.24
     grey = rng.uniform(70, 150)
     for k in range(34):
         life = (t * rng.uniform(0.6, 0.8) + k / 34) % 1.0

@@ -14,11 +14,10 @@ from .people import Outfit, paint_person
 from .poses import blend, gait, hold, still
 from .puppet import Color, Puppet
 
-__all__ = ["RIDES", "SIZES", "paint_ride", "paint_vehicle"]
+__all__ = ["SIZES", "paint_ride", "paint_vehicle"]
 
 SIZES = {"car": (4.2, 1.75, 1.45), "van": (5.0, 1.95, 2.1), "truck": (7.0, 2.3, 2.9), "forklift": (2.4, 1.2, 2.1)}
 """length, width, height in m."""
-RIDES = ("bicycle", "scooter", "skateboard", "wheelchair")
 
 _GLASS: Color = (52.0, 62.0, 72.0)
 _TYRE: Color = (26.0, 26.0, 28.0)
@@ -125,7 +124,7 @@ def _wheel(puppet: Puppet, x: float, y: float, radius: float, over: float) -> No
 
 def _truck(puppet: Puppet, paint: Color, length: float, width: float, height: float, rng: np.random.Generator) -> None:
     half, cab = width / 2, length * 0.26
-    cargo = shade((206, 206, 200), rng.uniform(0.6, 1.05)) if rng.random() < 0.6 else paint
+    cargo = shade(paint, rng.uniform(0.85, 1.05))
     puppet.box((-length / 2, -half, 0.75), (length / 2 - cab - 0.15, half, height), cargo)
     puppet.box((length / 2 - cab, -half * 0.95, 0.45), (length / 2, half * 0.95, height * 0.8), paint)
     x, low, high = length / 2 + 0.01, height * 0.46, height * 0.74

@@ -21,7 +21,7 @@ from ..scenes.backdrop import Picture
 from ..scenes.place import Path, Place
 from ..types import Spell
 
-__all__ = ["LONG_S", "Cast", "Course", "Part", "Track", "ramp"]
+__all__ = ["LONG_S", "BeltRow", "Cast", "Course", "Part", "Track", "ramp"]
 
 LONG_S = 6.0
 """In longer clips than this, actors come and go, and an anomaly has a beginning and an end."""
@@ -98,6 +98,34 @@ class Track:
         return Course(position, heading, distance - distance[0])
 
 
+@dataclass(frozen=True)
+class BeltRow:
+    """What moves along a belt in a clip, upright or not. start: where item 0 is at time 0; speed: m/s; gap: m; paint: of most."""
+
+    track: Track
+    height: float
+    start: float
+    speed: float
+    gap: float
+    paint: str
+
+    def lengths(self, k: int, times: np.ndarray) -> np.ndarray:
+        """Of item `k` along the track, [T]."""
+        return self.start + k * self.gap + times * self.speed
+
+    def nearest(self, at: float, when: float) -> int:
+        """Which item comes by length `at` at about this time."""
+        return round((at - self.start - when * self.speed) / self.gap)
+
+    def level(self, lengths: np.ndarray) -> np.ndarray:
+        """[T]: below the floor, so out of sight, before and after the belt."""
+        return np.where((lengths > 0) & (lengths < self.track.length), self.height, -3.0)
+
+    def color(self, rng: np.random.Generator) -> str:
+        """Of one item."""
+        return str(rng.choice(["red", "purple", "black"])) if rng.random() < 0.08 else self.paint
+
+
 class Cast:
     """The actors so far, and what is needed to place another: the place and its picture, the frames' times [T] in s, the dice."""
 
@@ -108,6 +136,7 @@ class Cast:
         self.end = float(times[-1])
         self.long = self.end > LONG_S
         self.parts: list[Part] = []
+        self._rows: dict[int, BeltRow] = {}
         self.camera, self._picture = canvas, picture
         self._taken: list[tuple[np.ndarray, float]] = []
 
@@ -161,6 +190,16 @@ class Cast:
                 return x, y
         return None
 
+    def belt_row(self, number: int) -> BeltRow:
+        """What moves along a belt of the place: the same whenever it is asked for."""
+        if number not in self._rows:
+            belt = self.place.belts[number]
+            speed, gap = float(self.rng.uniform(0.25, 0.7)), belt.gap * float(self.rng.uniform(0.9, 1.3))
+            start = -float(self.rng.uniform(0, gap)) - speed * self.end
+            paint = str(self.rng.choice(["yellow", "orange", "white", "blue", "green"]))
+            self._rows[number] = BeltRow(Track(belt.path.points), belt.height, start, speed, gap, paint)
+        return self._rows[number]
+
     def stay(self, x: float, y: float, heading: float) -> Course:
         """Stays where it is."""
         count = len(self.times)
@@ -192,7 +231,7 @@ class Cast:
         if not self._room(course, "person", radius or _RADIUS["person"], crowd=crowd):
             return None
         color = str(self.rng.choice(COLORS))
-        outfit = dress(self.rng, color, rain=self.rain and base == 0.0 and not anomaly, bag=bag)
+        outfit = dress(self.rng, color, rain=self.rain, bag=bag)
         made = pose(outfit) if callable(pose) else pose
         lowered = (0.0, 0.0, base)
         return self._add(
@@ -216,7 +255,8 @@ class Cast:
         if not self._room(course, kind, _RADIUS[kind]):
             return None
         color = str(self.rng.choice(COLORS))
-        outfit = dress(self.rng, color, bag="a backpack" if self.rng.random() < 0.3 and kind != "wheelchair" else "")
+        bag = "a backpack" if self.rng.random() < 0.3 and kind != "wheelchair" else ""
+        outfit = dress(self.rng, color, rain=self.rain, bag=bag)
         frame = tuple(float(v) for v in self.rng.uniform(20, 210, 3))
         r, g, b = frame
         return self._add(
@@ -242,17 +282,22 @@ class Cast:
 
     def thing(
         self, kind: str, course: Course, action: str, *, anomaly: str = "", abnormal: np.ndarray | None = None,
-        height: np.ndarray | float = 0.0, tip: np.ndarray | float = 0.0, size: float = 0.0, crowd: bool = False, color: str = "",
+        height: np.ndarray | float = 0.0, tip: np.ndarray | float = 0.0, size: float = 0.0, crowd: bool = False,
+        color: str | None = None, spells: Sequence[tuple[str, int]] = (),
     ) -> Part | None:  # fmt: skip
-        """Takes in a thing or an animal. tip: [T] rad, how far it has toppled over."""
+        """Takes in a thing or an animal. tip: [T] rad, how far it has toppled over. color: None for any, "" for none."""
         size = size or float(self.rng.uniform(0.85, 1.25))
         if not self._room(course, kind, THING_SIZES[kind] * size / 2, crowd=crowd):
             return None
-        color = color or str(self.rng.choice(("orange", "black", "white") if kind == "dog" else COLORS))
+        if color is None:
+            color = str(self.rng.choice(("orange", "black", "white") if kind == "dog" else COLORS))
         dice, lean = int(self.rng.integers(1 << 30)), np.broadcast_to(np.asarray(tip, float), (len(self.times),))
         return self._add(
             kind, color, action, anomaly, abnormal, course, height,
-            lambda puppet: paint_thing(puppet, kind, color, np.random.default_rng(dice), size, course.travelled, lean),
+            lambda puppet: paint_thing(
+                puppet, kind, color, np.random.default_rng(dice), size, self.times, course.travelled, lean
+            ),
+            {}, spells,
         )  # fmt: skip
 
     def _add(

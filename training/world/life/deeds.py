@@ -298,7 +298,9 @@ def jaywalk(cast: Cast, name: str, when: float) -> None:
     )
     course = line.course(cast.steady(middle, 30.0, speed))
     on_road = _labels(cast, course.position) == 1
-    cast.walker(course, on(path.ground, "walking"), anomaly=name, abnormal=on_road)
+    changes = [0, *(np.flatnonzero(np.diff(on_road)) + 1).tolist()]
+    spells = [(on(path.ground if on_road[first] else cast.place.floor, "walking"), first) for first in changes]
+    cast.walker(course, on(path.ground, "walking"), anomaly=name, abnormal=on_road, spells=spells)
 
 
 def _labels(cast: Cast, points: np.ndarray) -> np.ndarray:
@@ -368,4 +370,5 @@ def steal(cast: Cast, name: str, when: float) -> None:
         cast.thing(
             "bag", Course(where, course.heading, travelled), "being stolen", anomaly=name, abnormal=cast.times > grab,
             height=carried * 0.55, size=0.9, crowd=True,
+            spells=[("standing beside its owner", 0), ("being stolen", frames(cast, grab)[0])],
         )  # fmt: skip

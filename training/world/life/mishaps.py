@@ -7,9 +7,9 @@ import math
 import numpy as np
 
 from ..actors.poses import blend, gait, hold, still
-from .cast import Cast, Course, Track, ramp
+from .cast import BeltRow, Cast, Course, Track, ramp
 from .deeds import during, frames, span
-from .normal import on
+from .normal import on, vehicle_kind
 
 __all__ = [
     "burn", "crash", "drive_on_walk", "fall_off_line", "leave_bag", "loose_dog", "ride_bicycle", "ride_scooter",
@@ -46,20 +46,13 @@ def drive_on_walk(cast: Cast, name: str, when: float) -> None:
         track, path = found
         middle = when if cast.long else cast.end / 2
         course = track.course(cast.steady(middle, at, cast.rng.uniform(0.8, 3.5)), 1.5)
-        kind = str(cast.rng.choice(["car", "van"])) if cast.place.light.outdoors else "forklift"
-        cast.vehicle(kind, course, on(path.ground, "driving"), anomaly=name)
+        cast.vehicle(str(cast.rng.choice(["car", "van"])), course, on(path.ground, "driving"), anomaly=name)
 
 
 def _on_lane(cast: Cast, margin: float = 0.15) -> tuple[Track, str, float] | None:
     if (found := cast.lane()) is None or (at := cast.spot(found[0], margin)) is None:
         return None
     return found[0], found[1].ground, at
-
-
-def _kind(cast: Cast) -> str:
-    if not cast.place.light.outdoors and cast.place.words != "a car park":
-        return "forklift"
-    return "car" if cast.rng.random() < 0.7 else "van"
 
 
 def wrong_way(cast: Cast, name: str, when: float) -> None:
@@ -69,7 +62,7 @@ def wrong_way(cast: Cast, name: str, when: float) -> None:
         lengths = cast.steady(when if cast.long else cast.end / 2, at, -cast.rng.uniform(1.5, 5.0))
         forward = track.course(lengths, 1.5)
         course = Course(forward.position, forward.heading + math.pi, -forward.travelled)
-        cast.vehicle(_kind(cast), course, f"driving the wrong way on the {ground}", anomaly=name)
+        cast.vehicle(vehicle_kind(cast), course, f"driving the wrong way on the {ground}", anomaly=name)
 
 
 def stop_short(cast: Cast, name: str, when: float) -> None:
@@ -86,7 +79,7 @@ def stop_short(cast: Cast, name: str, when: float) -> None:
         driving = on(ground, "driving")
         spells = [(driving, 0), (f"stopping suddenly on the {ground}", first), (driving, last)]
         cast.vehicle(
-            _kind(cast), track.course(lengths, 1.5), f"stopping suddenly on the {ground}", anomaly=name,
+            vehicle_kind(cast), track.course(lengths, 1.5), f"stopping suddenly on the {ground}", anomaly=name,
             abnormal=during(cast, start, stay + 0.2), braking=True, spells=spells,
         )  # fmt: skip
 
@@ -162,12 +155,15 @@ def leave_bag(cast: Cast, name: str, when: float) -> None:
         spot = track.at(np.array([at]))[0] + shift
         where = np.where((free < 1)[:, None], carried * (1 - free[:, None]) + spot * free[:, None], spot)
         thing = Course(where, course.heading * 0 + course.heading[0], course.travelled * 0)
+        put_down, alone = frames(cast, put + 0.4, put + gone)
+        spells = [("being carried", 0), (on(path.ground, "standing"), put_down), ("left behind", alone)]
         cast.thing(
-            kind, thing, "left behind", anomaly=name, abnormal=odd, height=0.4 * (1 - free), size=0.95, crowd=True
-        )
+            kind, thing, "left behind", anomaly=name, abnormal=odd, height=0.4 * (1 - free), size=0.95, crowd=True,
+            spells=spells,
+        )  # fmt: skip
 
 
-def _on_ground(cast: Cast, kind: str, name: str, when: float, deed: str, size: float) -> None:
+def _on_ground(cast: Cast, kind: str, color: str, name: str, when: float, deed: str, size: float) -> None:
     for _ in range(4):
         spot = cast.stand()
         if spot is None:
@@ -183,66 +179,67 @@ def _on_ground(cast: Cast, kind: str, name: str, when: float, deed: str, size: f
             abnormal=shown,
             height=np.where(shown, 0.0, -3.0),
             size=size,
-            color="orange",
+            color=color,
         ):
             return
 
 
 def burn(cast: Cast, name: str, when: float) -> None:
     """Something burns on the ground."""
-    _on_ground(cast, "fire", name, when, "burning", float(cast.rng.uniform(1.0, 1.9)))
+    _on_ground(cast, "fire", "orange", name, when, "burning", float(cast.rng.uniform(1.0, 1.9)))
 
 
 def smoke(cast: Cast, name: str, when: float) -> None:
     """Smoke rises from the ground."""
-    _on_ground(cast, "smoke", name, when, "rising", float(cast.rng.uniform(0.8, 1.4)))
+    _on_ground(cast, "smoke", "", name, when, "rising", float(cast.rng.uniform(0.8, 1.4)))
 
 
-def _belt_spot(cast: Cast) -> tuple[Track, float, str, float] | None:
-    if not cast.place.belts:
+def _belt_item(cast: Cast, when: float) -> tuple[BeltRow, str, int] | None:
+    """A row of items on a belt, what they are, and which of them is in view at time `when`."""
+    number = int(cast.rng.integers(len(cast.place.belts)))
+    row = cast.belt_row(number)
+    if (at := cast.spot(row.track, 0.12)) is None:
         return None
-    belt = cast.place.belts[cast.rng.integers(len(cast.place.belts))]
-    track = Track(belt.path.points)
-    at = cast.spot(track, 0.12)
-    return None if at is None else (track, belt.height, belt.item, at)
+    return row, cast.place.belts[number].item, row.nearest(at, when)
 
 
 def topple(cast: Cast, name: str, when: float) -> None:
     """An item lies or falls over on the line among others that stand."""
-    if found := _belt_spot(cast):
-        track, height, item, at = found
-        lengths = cast.steady(when if cast.long else cast.end / 2, at, cast.rng.uniform(0.25, 0.7))
+    if found := _belt_item(cast, when if cast.long else cast.end / 2):
+        row, item, k = found
+        lengths = row.lengths(k, cast.times)
         start = -9.0 if cast.rng.random() < 0.5 else float(cast.rng.uniform(0.0, 0.3)) * cast.end
         if cast.long:
             start = when - 3
         tip = 1.52 * ramp(cast.times, start, 0.4)
-        inside = (lengths > 0) & (lengths < track.length)
-        course = track.course(lengths)
+        inside = (lengths > 0) & (lengths < row.track.length)
+        course = row.track.course(lengths)
         side = Course(course.position, course.heading + float(cast.rng.choice([0.0, 1.57, -1.57])), course.travelled)
+        spells = [("moving on the line", 0), ("toppled over on the line", frames(cast, start)[0])]
         cast.thing(
-            item, side, "toppled over on the line", anomaly=name, abnormal=(tip > 0.4) & inside,
-            height=np.where(inside, height, -3.0), tip=tip, size=1.05,
+            item, side, "toppled over on the line", anomaly=name, abnormal=(tip > 0.4) & inside, height=row.level(lengths),
+            tip=tip, size=1.0, color=row.color(cast.rng), spells=spells,
         )  # fmt: skip
 
 
 def fall_off_line(cast: Cast, name: str, when: float) -> None:
     """An item slips off the line and lies on the floor."""
-    if found := _belt_spot(cast):
-        track, height, item, at = found
-        start = when if cast.long else float(cast.rng.uniform(0.0, 0.35)) * cast.end
-        speed = cast.rng.uniform(0.25, 0.6)
-        lengths = at + speed * np.minimum(cast.times - start, 0)
-        course = track.course(lengths)
+    start = when if cast.long else float(cast.rng.uniform(0.0, 0.35)) * cast.end
+    if found := _belt_item(cast, start):
+        row, item, k = found
+        lengths = row.lengths(k, np.minimum(cast.times, start))
+        course = row.track.course(lengths)
         off = np.clip(cast.times - start, 0, None)
-        row = cast.camera.matrix[2]
-        toward = -np.array([row[0], row[1]]) / np.hypot(row[0], row[1])  # to the side where it is seen
+        view = cast.camera.matrix[2]
+        toward = -np.array([view[0], view[1]]) / np.hypot(view[0], view[1])  # to the side where it is seen
         out = np.minimum(off * 1.6, 0.95)
-        level = np.maximum(0.0, height - 4.9 * np.clip(off - 0.25, 0, None) ** 2)
+        level = np.maximum(0.0, row.height - 4.9 * np.clip(off - 0.25, 0, None) ** 2)
         level = np.where(lengths > 0, level, -3.0)
         fallen = Course(course.position + out[:, None] * toward, course.heading, course.travelled)
+        spells = [("moving on the line", 0), ("fallen off the line", frames(cast, start + 0.05)[0])]
         cast.thing(
             item, fallen, "fallen off the line", anomaly=name, abnormal=off > 0.05, height=level,
-            tip=1.5 * ramp(cast.times, start + 0.1, 0.5), size=1.1, crowd=True,
+            tip=1.5 * ramp(cast.times, start + 0.1, 0.5), size=1.0, crowd=True, color=row.color(cast.rng), spells=spells,
         )  # fmt: skip
 
 
@@ -275,5 +272,5 @@ def take_item(cast: Cast, name: str, when: float) -> None:
         level = z * (1 - carried) + 0.95 * carried
         cast.thing(
             kind, Course(where, np.full(count, away), travelled), "being taken away", anomaly=name, abnormal=cast.times > grab,
-            height=level, size=0.75, crowd=True,
+            height=level, size=0.75, crowd=True, spells=[("standing there", 0), ("being taken away", frames(cast, grab)[0])],
         )  # fmt: skip

@@ -11,10 +11,9 @@ import math
 import numpy as np
 
 from ..actors.poses import blend, gait, hold, still
-from ..actors.vehicles import SIZES
 from .cast import Cast, Track, ramp
 
-__all__ = ["NORMALITIES", "add_normal_life", "on"]
+__all__ = ["NORMALITIES", "add_normal_life", "on", "vehicle_kind"]
 
 NORMALITIES = (
     "person walking", "person standing", "people talking", "person sitting", "person pushing a cart",
@@ -35,18 +34,24 @@ def add_normal_life(cast: Cast) -> None:
         deeds += [(0.3, _drive)]
     if place.tracks:
         deeds += [(0.2, _cycle)]
-    if place.bays:
-        deeds += [(0.14, _park)]
+    _fill_bays(cast)
     for belt in range(len(place.belts)):
         _fill_belt(cast, belt)
     weights = np.array([weight for weight, _ in deeds])
     for _ in range(int(cast.rng.integers(5, 12))):
         deed = deeds[cast.rng.choice(len(deeds), p=weights / weights.sum())][1]
-        if not cast.long or deed in (_talk, _alone, _sit, _park, _bag, _put_down):
+        if not cast.long or deed in (_talk, _alone, _sit, _bag, _put_down):
             deed(cast, float(cast.rng.uniform(0, cast.end)))
             continue
         for when in np.arange(cast.rng.uniform(-4, 4), cast.end + 4, cast.rng.uniform(7, 14)):
             deed(cast, float(when))
+
+
+def vehicle_kind(cast: Cast, truck: float = 0.0) -> str:
+    """What drives here. truck: how often one does."""
+    if not cast.place.light.outdoors and cast.place.words != "a car park":
+        return "forklift"
+    return str(cast.rng.choice(["car", "van", "truck"], p=(0.75 * (1 - truck), 0.25 * (1 - truck), truck)))
 
 
 def on(path_ground: str, deed: str) -> str:
@@ -179,15 +184,9 @@ def _bag(cast: Cast, when: float) -> None:
         cast.thing(kind, cast.stay(x, y, heading), "standing beside its owner", crowd=True)
 
 
-def _vehicle_kind(cast: Cast) -> str:
-    if not cast.place.light.outdoors and cast.place.words != "a car park":
-        return "forklift"
-    return str(cast.rng.choice(["car", "van", "truck"], p=(0.64, 0.22, 0.14)))
-
-
 def _drive(cast: Cast, when: float) -> None:
     if (found := cast.lane()) and (at := cast.spot(found[0])) is not None:
-        kind = _vehicle_kind(cast)
+        kind = vehicle_kind(cast, truck=0.14)
         speed = cast.rng.uniform(0.8, 2.5) if kind == "forklift" else cast.rng.uniform(2.0, 8.0)
         cast.vehicle(kind, found[0].course(cast.steady(when, at, speed), 1.5), on(found[1].ground, "driving"))
 
@@ -199,25 +198,23 @@ def _cycle(cast: Cast, when: float) -> None:
         cast.ride(kind, course, on(found[1].ground, "riding"))
 
 
-def _park(cast: Cast, when: float) -> None:
-    x, y, heading = cast.place.bays[cast.rng.integers(len(cast.place.bays))]
-    kind = "van" if cast.rng.random() < 0.25 else "car"
-    if cast.seen(np.array([[x, y]]), 0.0)[0] and SIZES[kind]:
-        cast.vehicle(kind, cast.stay(x, y, heading + math.pi * (cast.rng.random() < 0.5)), "parked")
+def _fill_bays(cast: Cast) -> None:
+    """Parked vehicles, on some days few and on others many."""
+    share = cast.rng.uniform(0.1, 0.7)
+    for x, y, heading in cast.place.bays:
+        if cast.rng.random() < share and cast.seen(np.array([[x, y]]), -0.1)[0]:
+            kind = "van" if cast.rng.random() < 0.25 else "car"
+            cast.vehicle(kind, cast.stay(x, y, heading + math.pi * (cast.rng.random() < 0.5)), "parked")
 
 
 def _fill_belt(cast: Cast, number: int) -> None:
     """Items in a row, all of one kind and speed; a few gaps."""
-    belt = cast.place.belts[number]
-    track = Track(belt.path.points)
-    speed, gap = float(cast.rng.uniform(0.25, 0.7)), belt.gap * float(cast.rng.uniform(0.9, 1.3))
-    start = -float(cast.rng.uniform(0, gap)) - speed * cast.end
-    color = str(cast.rng.choice(["yellow", "orange", "white", "blue", "green"]))
-    for k in range(min(28, int((track.length + speed * cast.end) / gap) + 1)):
-        lengths = start + k * gap + cast.times * speed
-        if cast.rng.random() < 0.12 or not cast.seen(track.at(lengths), 0.0, belt.height + 0.1).any():
+    belt, row = cast.place.belts[number], cast.belt_row(number)
+    for k in range(min(28, int((row.track.length - row.start) / row.gap) + 1)):
+        lengths = row.lengths(k, cast.times)
+        if cast.rng.random() < 0.12 or not cast.seen(row.track.at(lengths), 0.0, belt.height + 0.1).any():
             continue
-        odd = str(cast.rng.choice(["red", "purple", "black"])) if cast.rng.random() < 0.08 else color
-        inside = (lengths > 0) & (lengths < track.length)
-        level = np.where(inside, belt.height, -3.0)  # below the floor, so out of sight, before and after the belt
-        cast.thing(belt.item, track.course(lengths), "moving on the line", height=level, size=1.0, color=odd)
+        cast.thing(
+            belt.item, row.track.course(lengths), "moving on the line", height=row.level(lengths), size=1.0,
+            color=row.color(cast.rng),
+        )  # fmt: skip

@@ -108,7 +108,7 @@ def paint_place(place: Place, camera: Camera) -> Picture:
     far = np.minimum(ground_depth, 400)
     labels = _ground_labels(place, (eye[0] + rays[..., 0] * far).ravel(), (eye[1] + rays[..., 1] * far).ravel())
     labels = labels.reshape(height, width)
-    labels[ground_depth > 399] = 0
+    labels[(ground_depth > 399) | ((ids > 0) & (ids < _SKY))] = 0
     return Picture(pictures[0], pictures[1], near, labels, sun)
 
 

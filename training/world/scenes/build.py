@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 
 import numpy as np
@@ -12,7 +11,7 @@ from .materials import Material
 from .place import Light, Marking, Path, Place, Seat, Zone
 
 __all__ = [
-    "FAR", "WHITE", "YELLOW", "bench", "camera_for", "car_shell", "daylight", "door", "facade", "fence", "ground_place", "hedge",
+    "FAR", "WHITE", "YELLOW", "bench", "camera_for", "daylight", "door", "facade", "fence", "ground_place", "hedge",
     "indoor_light", "lamp_post", "mat", "planter", "rack", "road", "room", "tree",
 ]  # fmt: skip
 
@@ -150,49 +149,6 @@ def rack(
     """A shelf full of goods."""
     wares = mat(rng, "goods", (168, 150, 132), 0.1, pitch=rng.uniform(0.34, 0.5) * (1 if size[2] < 2.5 else 2.2))
     place.solids.box(middle, size, wares, top=mat(rng, "plain", (150, 148, 144)), turn=turn)
-
-
-_PAINTS = ((196, 198, 200), (40, 42, 46), (120, 124, 130), (150, 26, 30), (36, 62, 120), (226, 226, 224), (60, 84, 70))
-
-
-_CAR = (
-    (-2.1, 0.25),
-    (-2.1, 0.78),
-    (-1.95, 0.9),
-    (-1.4, 1.4),
-    (-0.8, 1.45),
-    (0.25, 1.43),
-    (1.05, 0.95),
-    (1.95, 0.82),
-    (2.1, 0.6),
-    (2.1, 0.25),
-)
-"""Profile of a parked car: forward and up, in m."""
-
-
-def car_shell(place: Place, rng: Rng, x: float, y: float, turn: float) -> None:
-    """A parked car that belongs to the place: it never moves, and nobody asks about it."""
-    paint = Material("plain", _PAINTS[rng.integers(len(_PAINTS))])
-    glass, tyre = Material("plain", (44, 52, 60)), Material("plain", (24, 24, 26))
-    c, s = math.cos(turn), math.sin(turn)
-
-    def at(along: float, across: float, up: float) -> tuple[float, float, float]:
-        return (x + along * c - across * s, y + along * s + across * c, up)
-
-    wide = [0.87 if z < 0.92 else 0.74 for _, z in _CAR]
-    for i, ((a, az), (b, bz)) in enumerate(itertools.pairwise(_CAR)):
-        strip = [at(a, -wide[i], az), at(b, -wide[i + 1], bz), at(b, wide[i + 1], bz), at(a, wide[i], az)]
-        place.solids.face(strip, glass if i in (2, 5) else paint)
-    for side in (-1, 1):
-        body = [at(a, 0.87 * side, min(z, 0.9)) for a, z in _CAR][::-side]
-        place.solids.face(body, paint, two_sided=True)
-        panes = [at(a, side * (0.87 if z < 0.92 else 0.74), z) for a, z in _CAR[2:7]][::-side]
-        place.solids.face(panes, glass, two_sided=True)
-        for along in (-1.3, 1.3):
-            angle = np.arange(10) * (math.pi / 5)
-            wheel = [at(along + 0.31 * math.cos(v), 0.885 * side, 0.31 + 0.31 * math.sin(v)) for v in angle]
-            place.solids.face(wheel, tyre, two_sided=True)
-    place.solids.footprints.append((x, y, 2.1, 0.87, turn))
 
 
 def ground_place(rng: Rng, words: str, floor: str, camera: Camera, base: tuple, posts: tuple = ()) -> Place:

@@ -122,7 +122,7 @@ def lobby(rng: Rng, size: Size, aspect: float | None) -> Place:
     place.walks += [
         Path(((-16, -1.6), (16, -1.0)), 1.0, "floor"),
         Path(((0.5, -14), (1.6, 1.5), (4.0, 8.4)), 0.6, "floor"),
-        Path(((-9, -12), (-4.2, 5.6)), 0.5, "floor"),
+        Path(((-9, -12), (-4.6, 4.6), (-14, 5.4)), 0.5, "floor"),
     ]
     place.stands += [(-6.4, 0.2, 0.0, 5.6), (2.6, -3.4, 7.2, 4.0)]
     place.spots += [(-3.0, 6.9, 1.1), (-1.0, 8.4, 0.0)]
@@ -162,9 +162,9 @@ def museum(rng: Rng, size: Size, aspect: float | None) -> Place:
     bench(place, rng, 0.0, 0.6, math.pi / 2)
     place.walks += [
         Path(((-15, -1.6), (15, -1.2)), 1.0, "floor"),
-        Path(((-8.4, -12), (-8.0, 6.2), (8.4, 6.4), (8.4, -12)), 0.5, "floor"),
+        Path(((-8.4, -12), (-8.0, 6.2), (8.4, 6.4), (8.4, -12)), 0.3, "floor"),
     ]
-    place.stands += [(-8, 4.6, 8, 6.8), (-6.5, -3.5, 6.5, -0.5)]
+    place.stands += [(-8, 5.9, 8, 6.8), (-6.5, -3.5, 6.5, -0.5)]
     closed = (-2.6, 3.6, 3.2, 5.8)
     place.closed.append((closed, "roped area"))
     for a, b in (((-2.6, 3.6), (3.2, 3.6)), ((-2.6, 3.6), (-2.6, 5.8)), ((3.2, 3.6), (3.2, 5.8))):

@@ -84,7 +84,7 @@ class Place:
     everywhere. walks: people go along them, either way. lanes: vehicles drive along them, from the first point to the last.
     tracks: for bicycles and the like, along them. bays: where vehicles park (x, y, heading). stands: rectangles (x0, y0, x1,
     y1) in which people stand about. closed: rectangles that nobody may enter, and what to call them. spots: (x, y, z) where
-    things stand that belong there. middle: the point that the camera looks at. horizon: what stands far away, outdoors."""
+    things stand that belong there. horizon: what stands far away, outdoors."""
 
     words: str
     floor: str

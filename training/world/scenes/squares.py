@@ -38,7 +38,7 @@ def plaza(rng: Rng, size: Size, aspect: float | None) -> Place:
     facade(place, rng, 19, 9)
     place.walks += [
         Path(((-22, -1.5), (22, 0.0)), 1.3, "pavement"),
-        Path(((-20, 9.5), (0, 9.5), (20, 10)), 0.9, "pavement"),
+        Path(((-20, 9.8), (0, 9.8), (20, 10)), 0.6, "pavement"),
         Path(((-12, -16), (-3.5, 1.0), (-4.5, 18)), 0.9, "pavement"),
     ]
     place.tracks += [Path(((-26, -4.2), (26, -4.2)), 0.4, "cycle path")]

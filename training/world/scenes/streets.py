@@ -12,7 +12,6 @@ from .build import (
     YELLOW,
     bench,
     camera_for,
-    car_shell,
     facade,
     fence,
     ground_place,
@@ -43,14 +42,11 @@ def street(rng: Rng, size: Size, aspect: float | None) -> Place:
     for y in (lower, upper):
         place.markings.append(Marking((-FAR, y), (FAR, y), 0.22, (176, 174, 168)))
     place.markings.append(Marking((-FAR, -2.1), (FAR, -2.1), 0.12, WHITE, 1.5))
-    place.lanes += [Path(((40, -3.3), (-40, -3.3)), 0.2, "road"), Path(((-40, -0.9), (40, -0.9)), 0.2, "road")]
+    place.lanes += [Path(((-40, -3.3), (40, -3.3)), 0.2, "road"), Path(((40, -0.9), (-40, -0.9)), 0.2, "road")]
     place.tracks += [Path(((-30, 0.2), (30, 0.2)), 0.2, "road")]
     place.walks += [Path(((-26, 3.9), (26, 3.9)), 0.9), Path(((-26, -6.0), (26, -6.0)), 0.7)]
     place.stands += [(-9, 3.0, 9, 5.0)]
-    place.bays += [(x, 1.55, 0.0) for x in (-9.0, -3.5, 5.5)]
-    for x in (-14.5, 11.5, 17.0):
-        if rng.random() < 0.6:
-            car_shell(place, rng, x, 1.5, 0.0)
+    place.bays += [(x, 1.5, 0.0) for x in (-14.5, -9.0, -3.5, 5.5, 11.5, 17.0)]
     for x, y in posts:
         lamp_post(place, rng, x + 0.4, y - 0.5)
     facade(place, rng, 5.8, 7.5)
@@ -179,8 +175,7 @@ def suburb(rng: Rng, size: Size, aspect: float | None) -> Place:
     place.tracks += [Path(((28, 0.1), (-28, 0.1)), 0.1, "road")]
     for x in (-12.5, -2.0, 9.5):
         place.zone(x - 1.6, 2.9, x + 1.6, 9.0, mat(rng, "slabs", (150, 132, 120)), 0)
-        if rng.random() < 0.6:
-            car_shell(place, rng, x, 6.6, math.pi / 2)
+        place.bays.append((x, 6.6, math.pi / 2))
         hedge(place, rng, (x + 2.0, 3.6), (x + 8.0, 3.6), float(rng.uniform(0.7, 1.2)))
         house = mat(rng, "facade", ((178, 118, 92), (206, 196, 178), (150, 138, 126))[rng.integers(3)], pitch=2.6)
         place.solids.box((x + 5.0, 14.0), (7.5, 7, 5.5), house, top=mat(rng, "brick", (120, 62, 50)))
@@ -195,14 +190,11 @@ def car_lot(rng: Rng, size: Size, aspect: float | None) -> Place:
     """Rows of marked bays with parked cars, and a lane between them."""
     camera = camera_for(rng, size, aspect, pitch=(22, 38), distance=(16, 22), person=(0.14, 0.21))
     place = ground_place(rng, "a parking lot", "walkway", camera, (mat(rng, "asphalt", (92, 92, 94)), 1))
-    for y, way in ((4.6, 1.0), (-7.6, 1.0)):
+    for y in (4.6, -7.6):
         for k in range(-7, 8):
             x = k * 2.6
             place.markings.append(Marking((x, y), (x, y + 4.8), 0.11, WHITE))
-            if rng.random() < 0.52:
-                car_shell(place, rng, x + 1.3, y + 2.4, math.pi / 2 * way)
-            elif rng.random() < 0.6:
-                place.bays.append((x + 1.3, y + 2.4, math.pi / 2))
+            place.bays.append((x + 1.3, y + 2.4, math.pi / 2))
     place.zone(-FAR, -1.9, FAR, 0.3, mat(rng, "concrete", (148, 146, 140), pitch=1.5), 2)
     place.walks += [Path(((-24, -0.8), (24, -0.8)), 0.7)]
     place.lanes += [Path(((-40, 2.4), (40, 2.4)), 0.5, "road")]
@@ -268,7 +260,7 @@ def petrol_station(rng: Rng, size: Size, aspect: float | None) -> Place:
     place.zone(-FAR, 5.8, FAR, 8.5, mat(rng, "slabs", (164, 160, 152)), 2)
     place.walks += [Path(((-22, 7.2), (22, 7.2)), 0.8, "walkway"), Path(((-22, -4.8), (22, -4.8)), 0.6, "walkway")]
     place.zone(-FAR, -5.8, FAR, -3.8, mat(rng, "slabs", (160, 156, 150)), 2)
-    place.lanes += [Path(((-40, 4.3), (40, 4.3)), 0.3, "forecourt"), Path(((40, -0.6), (-40, -0.6)), 0.4, "forecourt")]
+    place.lanes += [Path(((40, 4.3), (-40, 4.3)), 0.3, "road"), Path(((-40, -0.6), (40, -0.6)), 0.4, "road")]
     place.tracks += [Path(((-28, -7.2), (28, -7.2)), 0.3, "road")]
     place.stands += [(-9, 6.2, 9, 8.0), (-8, -5.5, 8, -4.1)]
     place.spots += [(-6.5, 8.0, 0.0), (5.5, 8.0, 0.0)]

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from .build import YELLOW, camera_for, car_shell, mat, rack, room
+from .build import YELLOW, camera_for, mat, rack, room
 from .materials import Material
 from .place import Belt, Marking, Path, Place
 
@@ -179,10 +179,7 @@ def parking_deck(rng: Rng, size: Size, aspect: float | None) -> Place:
     for k in range(-7, 8):
         x = k * 2.6
         place.markings.append(Marking((x, 6.4), (x, 11.4), 0.11, (220, 220, 212)))
-        if rng.random() < 0.5:
-            car_shell(place, rng, x + 1.3, 9.0, math.pi / 2)
-        elif rng.random() < 0.6:
-            place.bays.append((x + 1.3, 9.0, math.pi / 2))
+        place.bays.append((x + 1.3, 9.0, math.pi / 2))
     for x in (-7.8, 0.0, 7.8):
         place.solids.box((x, 6.0), (0.5, 0.5, 3.2), mat(rng, "plaster", (206, 204, 198)))
         place.solids.box((x, 6.0), (0.52, 0.52, 0.5), Material("stripes", YELLOW, 0.3), base=0.3, solid=False)
