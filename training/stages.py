@@ -196,7 +196,9 @@ class BackboneStage(Stage):
         weights = torch.tensor([0.25] + [1.0] * len(KINDS), device=kinds.device)
         rarity = (total(torch.bincount(does, minlength=self.outputs[-1]).float()) + 50.0).rsqrt()
         rarity[0] = 0.0
-        people, done = (total(n).clamp(min=1e-3) for n in (posed.sum().float(), rarity[does].sum()))
+        shown, people, done = (
+            total(n).clamp(min=1e-3) for n in (there.sum().float(), posed.sum().float(), rarity[does].sum())
+        )
         dense = torch.zeros(6, device=kinds.device)
         for head, hidden in zip(self.heads, tapped[1:], strict=True):
             kind, lies, moved, reach, held, doing = head(hidden.float()).flatten(0, 1).split(self.outputs, dim=-1)
@@ -204,8 +206,8 @@ class BackboneStage(Stage):
                 [
                     pooled(F.cross_entropy(kind, kinds, weights), weights[kinds].sum()),
                     pooled(F.cross_entropy(lies, ground)),
-                    2.0 * pooled(F.smooth_l1_loss(moved[there], motion), there.sum()),
-                    pooled(F.smooth_l1_loss(reach[there], extent), there.sum()),
+                    2.0 * total(F.smooth_l1_loss(moved[there], motion, reduction="sum")) / (motion.shape[-1] * shown),
+                    total(F.smooth_l1_loss(reach[there], extent, reduction="sum")) / (extent.shape[-1] * shown),
                     2.0 * total(F.smooth_l1_loss(held[posed], pose[posed], reduction="sum")) / (POSE * people),
                     total(F.cross_entropy(doing[there], does, rarity, reduction="sum")) / done,
                 ]
