@@ -101,7 +101,7 @@ def crash(cast: Cast, name: str, when: float) -> None:
     ):
         steady = track.course(lengths, 1.5)
         course = Course(steady.position, steady.heading + angle * after * (2 - after), steady.travelled)
-        spells = [(own, 0), ("crashing", frames(cast, hit)[0])]
+        spells = [(own, 0), ("crashing into a car", frames(cast, hit)[0])]
         cast.vehicle("car", course, "crashing into a car", anomaly=name, abnormal=odd, crowd=True, spells=spells)
 
 

@@ -204,7 +204,7 @@ def canteen(rng: Rng, size: Size, aspect: float | None) -> Place:
         Path(((-4.4, -12), (-4.3, 8.2)), 0.5, "floor"),
         Path(((0.8, -12), (0.8, 8.2), (14, 8.4)), 0.4, "floor"),
     ]
-    place.stands += [(-8, -4.0, 8, -1.8), (-3, 8.0, 4, 8.6)]
+    place.stands += [(-8, -4.0, 6.4, -1.8), (-3, 8.0, 4, 8.6)]
     service = (6.5, -3.5, 11.0, -1.4)
     place.closed.append((service, "closed part"))
     stripe = Material("stripes", (214, 60, 44), 0.5)

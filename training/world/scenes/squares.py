@@ -181,7 +181,7 @@ def school_yard(rng: Rng, size: Size, aspect: float | None) -> Place:
     place.walks += [
         Path(((-22, -4.6), (22, -4.6)), 0.9, "yard"),
         Path(((-20, 1.0), (20, 5.5)), 0.9, "yard"),
-        Path(((-3, -14), (-5, 8.6)), 0.8, "yard"),
+        Path(((-3, -14), (-5, 7.4), (-16, 8.0)), 0.7, "yard"),
     ]
     place.stands += [(-8, -2, -2, 7), (2.5, -2, 8, 6)]
     place.lanes += [Path(((-40, -8.2), (40, -8.2)), 0.2, "road")]
