@@ -192,6 +192,22 @@ def test_a_silence_of_more_than_max_gap_s_is_a_gap(silence_ns, expected):
     assert a_sampler.last_taken_ns == 5 * S + silence_ns
 
 
+def test_dropped_frames_are_no_silence_and_make_no_pair_across_them():
+    a_sampler = sampler(max_gap_s=2.0)
+    assert a_sampler.judge(0, SIZE) is Arrival.TAKEN
+    assert a_sampler.judge(S // 4, SIZE, begins_pair=False) is Arrival.TAKEN
+    arrival = a_sampler.judge(9 * S, SIZE, lost_ns=9 * S - S // 30)
+    assert arrival is Arrival.TAKEN, "a pair begins, and the window goes on"
+    arrival = a_sampler.judge(18 * S, SIZE, begins_pair=False, lost_ns=18 * S - S // 30)
+    assert arrival is Arrival.OVERRUN and arrival.taken and arrival.starts_pair and not arrival.starts_anew
+    assert a_sampler.judge(18 * S + S // 30, SIZE, begins_pair=False) is Arrival.BETWEEN
+    assert a_sampler.judge(18 * S + S // 4, SIZE, begins_pair=False) is Arrival.TAKEN
+    # Silent for too long after what was dropped.
+    assert a_sampler.judge(30 * S, SIZE, lost_ns=28 * S - 1) is Arrival.GAP
+    # What was dropped came before a neighbour: it is near enough.
+    assert a_sampler.judge(30 * S + S * 3 // 10, SIZE, begins_pair=False, lost_ns=30 * S + S // 10) is Arrival.TAKEN
+
+
 def test_another_size_starts_anew_at_once():
     a_sampler = sampler()
     a_sampler.judge(0, SIZE)

@@ -1,6 +1,7 @@
 """The worker on the real engine with random weights: bounded queues, order, errors, descriptions, and a clean end."""
 
 import dataclasses
+import itertools
 import logging
 import threading
 
@@ -10,7 +11,7 @@ import pytest
 pytest.importorskip("torch", reason="the torch engine is not installed")
 pytest.importorskip("transformers", reason="the torch engine is not installed")
 
-from streaming import ALWAYS, PATIENCE_S, QUARTER, Gate, events_of, frame, open_tiny, pipeline_of, steps_of, wait_for
+from streaming import ALWAYS, PATIENCE_S, QUARTER, Gate, S, events_of, frame, open_tiny, pipeline_of, steps_of, wait_for
 
 from tvau_runtime import ModelError, Phase, QueryError, StreamWorker
 
@@ -39,8 +40,8 @@ def test_updates_are_those_of_the_pipeline_in_order(backend):
 
 def test_the_oldest_frames_are_dropped_and_counted_and_submit_does_not_wait(backend, monkeypatch):
     gate = Gate(monkeypatch, backend, "encode")
-    got = []
-    with StreamWorker(pipeline_of(backend, queue_size=4), got.append) as worker:
+    got, pipeline = [], pipeline_of(backend, queue_size=4)
+    with StreamWorker(pipeline, got.append) as worker:
         worker.submit(frame(0))
         worker.submit(frame(1))
         gate.wait_entered()
@@ -50,12 +51,36 @@ def test_the_oldest_frames_are_dropped_and_counted_and_submit_does_not_wait(back
         assert (stats.submitted, stats.queued, stats.dropped) == (20, 4, 14)
         gate.open()
         assert worker.drain(PATIENCE_S)
-    # What is left of 2..19 is the newest; they come after a gap of more than max_gap_s.
+    # What is left of 2..19 is the newest; what was dropped before them is no silence, so the window goes on.
     assert [s.stamps_ns for s in steps_of(got)] == [
         (0, QUARTER),
         (16 * QUARTER, 17 * QUARTER),
         (18 * QUARTER, 19 * QUARTER),
     ]
+    assert pipeline.stats("cam").gaps == 0
+
+
+def test_windows_fill_and_pairs_are_of_neighbours_however_slow_the_engine_is(backend, monkeypatch):
+    """While the engine looks at a pair, a camera sends for longer than max_gap_s, and nearly all of it is dropped."""
+    got, pipeline, encode, numbers = [], pipeline_of(backend, queue_size=3), backend.encode, iter(range(200))
+
+    def slow(pixels, text):
+        for k in itertools.islice(numbers, 20):
+            worker.submit(frame(k % 7, at=k * QUARTER))
+        return encode(pixels, text)
+
+    monkeypatch.setattr(backend, "encode", slow)
+    with StreamWorker(pipeline, got.append) as worker:
+        for k in itertools.islice(numbers, 2):
+            worker.submit(frame(k, at=k * QUARTER))
+        wait_for(lambda: worker.stats("cam").submitted == 200)
+        assert worker.drain(PATIENCE_S)
+        assert worker.stats("cam").dropped > 100
+    steps = steps_of(got)
+    assert len(steps) >= 10 and [u for u in got if u.window]
+    assert {second - first for first, second in (s.stamps_ns for s in steps)} == {QUARTER}
+    assert max(b.stamps_ns[0] - a.stamps_ns[0] for a, b in itertools.pairwise(steps)) > 2 * S
+    assert pipeline.stats("cam").gaps == 0
 
 
 def test_cameras_are_served_in_turn(backend, monkeypatch):

@@ -187,8 +187,12 @@ class CameraStream:
         began = time.perf_counter()
         if self._closed:
             raise FrameError("the pipeline is closed; open a new one")
-        arrival = self._sampler.judge(frame.stamp_ns, frame.size, begins_pair=not self._pairs.waits)
+        arrival = self._sampler.judge(
+            frame.stamp_ns, frame.size, begins_pair=not self._pairs.waits, lost_ns=frame.lost_ns
+        )
         self._count(arrival, frame)
+        if arrival.starts_pair:
+            self._pairs.clear()
         updates = self._start_anew() if arrival.starts_anew else []
         if arrival.taken and self._in_force is not self.guidance:
             self._in_force, self.latest = self.guidance, None

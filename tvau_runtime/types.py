@@ -36,7 +36,8 @@ Box = tuple[float, float, float, float]
 class Frame:
     """One camera image.
 
-    rgb: uint8 [H, W, 3], stamp_ns: when it was taken, frame_id: the optical frame it was taken in (ROS `frame_id`).
+    rgb: uint8 [H, W, 3], stamp_ns: when it was taken, frame_id: the optical frame it was taken in (ROS `frame_id`). lost_ns: the
+    stamp of the camera's frame before it, where that was dropped because the model is too slow; None where it was not.
     Raises `FrameError` for another shape or type, and for an image without pixels.
     """
 
@@ -44,6 +45,7 @@ class Frame:
     stamp_ns: int
     camera: str = "camera"
     frame_id: str = ""
+    lost_ns: int | None = None
 
     def __post_init__(self) -> None:
         shape = getattr(self.rgb, "shape", None)

@@ -8,11 +8,14 @@ All arithmetic on time is in whole nanoseconds and exact fractions, so that noth
 | the frame nearest to a period after a pair's first      | it is taken                         | `TAKEN`     |
 | another frame                                           | ignored: sampling                   | `BETWEEN`   |
 | a frame of a pair that is left out to save load         | ignored: sampling                   | `BETWEEN`   |
+| too late a second frame: those before it were dropped   | taken; the pair starts anew         | `OVERRUN`   |
 | a stamp before the last one by less than reset_after_s  | ignored: a late frame               | `LATE`      |
 | the same stamp again                                    | ignored                             | `REPEATED`  |
 | a stamp before the last one by reset_after_s or more    | taken; pair and window start anew   | `RESTARTED` |
 | a frame of another size                                 | taken; pair and window start anew   | `RESIZED`   |
 | silence of more than max_gap_s since the last one taken | taken; pair and window start anew   | `GAP`       |
+
+Frames that were dropped because the model is too slow are no silence: the camera sent them.
 
 Where pair and window start anew, the sampling slots are counted from that frame on, and whoever owns the events ends
 them. The two frames of a pair are as near to each other as the camera's own rate allows to what the model was trained to
@@ -39,6 +42,8 @@ NEAR = Fraction(98, 100)
 """A pair's second frame is the one nearest to a period after its first, in ratio, as it is speeds that are to look alike: the
 product of its time and the next one's is at least so much of the period's square. Where two are all but as near, as at 30
 frames a second for 4 Hz, it is always the earlier one, whatever stamps are rounded to."""
+TOO_LATE = Fraction(3, 2)
+"""A second frame that comes more periods than this after the first, where dropped ones were nearer, makes no pair with it."""
 EARLY = Fraction(1, 10)
 """How much of a slot a frame may come before its slot begins, and still count as the slot's. Cameras stamp with jitter
 and files in milliseconds: without it, a camera as fast as the sampling rate would lose every frame that is a little
@@ -50,6 +55,7 @@ class Arrival(Enum):
 
     TAKEN = "taken"
     BETWEEN = "between"
+    OVERRUN = "overrun"
     LATE = "late"
     REPEATED = "repeated"
     RESTARTED = "restarted"
@@ -61,8 +67,13 @@ class Arrival(Enum):
         return self in (Arrival.RESTARTED, Arrival.RESIZED, Arrival.GAP)
 
     @property
+    def starts_pair(self) -> bool:
+        """Whether no earlier frame may be paired with it."""
+        return self is Arrival.OVERRUN or self.starts_anew
+
+    @property
     def taken(self) -> bool:
-        return self is Arrival.TAKEN or self.starts_anew
+        return self is Arrival.TAKEN or self.starts_pair
 
 
 class FrameSampler:
@@ -100,17 +111,24 @@ class FrameSampler:
         """The stamp of the last frame taken; None before the first."""
         return None if self._slot < 0 else self._last_taken_ns
 
-    def judge(self, stamp_ns: int, size: tuple[int, int], *, begins_pair: bool = True) -> Arrival:
-        """What to do with a frame of this stamp and (height, width). begins_pair: no first frame waits for its second."""
+    def judge(
+        self, stamp_ns: int, size: tuple[int, int], *, begins_pair: bool = True, lost_ns: int | None = None
+    ) -> Arrival:
+        """What to do with a frame of this stamp and (height, width). begins_pair: no first frame waits for its second. lost_ns:
+        the stamp of the frame before it, if that was dropped unseen."""
         stamp_ns = int(stamp_ns)  # a NumPy integer would overflow below
-        arrival = self._compare(stamp_ns, size)
+        arrival = self._compare(stamp_ns, size, lost_ns)
         if arrival in (Arrival.LATE, Arrival.REPEATED):
             return arrival
-        anew = arrival.starts_anew or self._slot < 0
-        if anew:
+        since_ns = stamp_ns - self._last_taken_ns
+        across = arrival is Arrival.TAKEN and not begins_pair and lost_ns is not None
+        if across and since_ns * self._rate > TOO_LATE * NS_PER_S:
+            arrival = Arrival.OVERRUN
+        anew = arrival.starts_pair or self._slot < 0
+        if arrival.starts_anew or self._slot < 0:
             self._origin_ns = stamp_ns
             self._slot = -1
-        period_ns, since_ns = stamp_ns - self._last_ns, stamp_ns - self._last_taken_ns
+        period_ns = stamp_ns - (self._last_ns if lost_ns is None else max(self._last_ns, lost_ns))
         self._last_ns, self._size = stamp_ns, size
         slot = int((stamp_ns - self._origin_ns) * self._rate / NS_PER_S + EARLY)
         if begins_pair or anew:
@@ -124,7 +142,7 @@ class FrameSampler:
         self._slot, self._last_taken_ns = slot, stamp_ns
         return arrival
 
-    def _compare(self, stamp_ns: int, size: tuple[int, int]) -> Arrival:
+    def _compare(self, stamp_ns: int, size: tuple[int, int], lost_ns: int | None) -> Arrival:
         if self._slot < 0:
             return Arrival.TAKEN
         back = self._last_ns - stamp_ns
@@ -134,7 +152,8 @@ class FrameSampler:
             return Arrival.RESTARTED if back >= self._reset_after_ns else Arrival.LATE
         if size != self._size:
             return Arrival.RESIZED
-        return Arrival.GAP if stamp_ns - self._last_taken_ns > self._max_gap_ns else Arrival.TAKEN
+        heard_ns = self._last_taken_ns if lost_ns is None else max(self._last_taken_ns, lost_ns)
+        return Arrival.GAP if stamp_ns - heard_ns > self._max_gap_ns else Arrival.TAKEN
 
 
 class PairBuilder(Generic[T]):

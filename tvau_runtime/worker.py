@@ -1,10 +1,10 @@
 """Runs a pipeline for live cameras: frames are handed in and forgotten, updates come back through a callback.
 
-One thread runs the model. Whatever cameras have a frame pair waiting, their pairs are encoded in one call. Each camera has
-a queue of bounded length; when it is full, the oldest frame is dropped and counted, so that what is published is always
-about now. When the model does not keep up, the sampling rate of all cameras falls in steps (`load`). A second thread has events
-described, and windows read ahead of questions, so that the language model never holds the stream up. Knows no ROS, no files
-and no devices.
+One thread runs the model. Whatever cameras have a frame pair waiting, their pairs are encoded in one call. Each camera has a
+queue of bounded length; when it is full, the oldest frame is dropped and counted, so that what is published is always about
+now; the next frame says so, for what was dropped is no silence of the camera. When the model does not keep up, the sampling
+rate of all cameras falls in steps (`load`). A second thread has events described, and windows read ahead of questions, so that
+the language model never holds the stream up. Knows no ROS, no files and no devices.
 """
 
 from __future__ import annotations
@@ -69,12 +69,14 @@ class _Camera:
         self.latencies: deque[float] = deque(maxlen=LATENCIES)
         self.taken = 0.0
         """When the last frame came that was taken off the queue."""
+        self.lost_ns: int | None = None
+        """The stamp of the frame that was dropped last, until one that came after it is taken off the queue."""
         self.last_came: float | None = None
         """When the last processed frame came; None before the first, and once the camera has stopped."""
 
     def add(self, frame: Frame) -> None:
         if len(self.queue) >= self.queue_size:
-            self.queue.popleft()
+            self.lost_ns = int(self.queue.popleft()[0].stamp_ns)
             self.count(dropped=1)
         self.queue.append((frame, time.monotonic()))
         self.count(submitted=1)
@@ -82,6 +84,7 @@ class _Camera:
     def drop_all(self) -> None:
         self.count(cleared=len(self.queue))
         self.queue.clear()
+        self.lost_ns = None
 
     def count(self, **more: int) -> None:
         self.counts = dataclasses.replace(self.counts, **{k: getattr(self.counts, k) + n for k, n in more.items()})
@@ -264,7 +267,8 @@ class StreamWorker:
                 if not camera.queue or name in self._resets:
                     return
                 frame, camera.taken = camera.queue.popleft()
-            yield frame
+                lost_ns, camera.lost_ns = camera.lost_ns, None
+            yield frame if lost_ns is None else dataclasses.replace(frame, lost_ns=lost_ns)
 
     def _process(self, names: list[str]) -> None:
         try:
