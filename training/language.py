@@ -15,15 +15,18 @@ from typing import Any
 from sacrebleu.metrics.bleu import BLEU
 
 from .talks import Talk
-from .world.actors.people import BAGS
+from .world import BAGS, COLORS
 
 __all__ = ["ASKED", "FIGURES", "Heard", "bleu4", "constant_answers", "kind_of", "language_figures", "truths"]
 
 FIGURES = ("bleu4_target", "bleu4_trajectory", "yes_no_acc", "yes_no_bacc")
 ASKED = ("anomaly", "target", "trajectory")
 """The fields of a dialogue that are measured."""
-_WORN = rf"an? \w+ top(?:(?:,| and) \w+ trousers)?(?: and an? (?:{'|'.join(BAGS)}))?"
-_TARGET = re.compile(rf"an? (?:person with {_WORN}( in a wheelchair)?|\w+ (\w+)) (.+)")
+_BAG = rf"an? (?:{'|'.join(BAGS)})"
+_WORN = rf"(?:an? \w+ top(?:(?:,| and) \w+ trousers)?(?: and {_BAG})?|{_BAG})"
+_TARGET = re.compile(
+    rf"an? (?:person(?: with {_WORN})?( in a wheelchair)?|(?:(?:{'|'.join(COLORS)}) )?(?!person\b)(\w+)) (.+)"
+)
 
 
 @dataclass(frozen=True)

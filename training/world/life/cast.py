@@ -164,9 +164,9 @@ class Cast:
         """A way for people, either way, somewhere within its width."""
         return self._way(self.place.walks, both=True)
 
-    def lane(self, *, both: bool = False) -> tuple[Track, Path] | None:
+    def lane(self) -> tuple[Track, Path] | None:
         """A way for vehicles."""
-        return self._way(self.place.lanes, both=both)
+        return self._way(self.place.lanes, both=False)
 
     def bike_way(self) -> tuple[Track, Path] | None:
         """A way for bicycles and the like."""

@@ -26,10 +26,10 @@ _REACH, _CELLS = 24.0, 512
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """lit: uint8 [H, W, 3] RGB. dark: the same where an actor's shadow falls. near: float32 [H, W], how far from the camera along
-    the ground what a pixel shows stands, as `Camera.depth` has it; infinite for the ground itself and the sky. ground:
-    uint8 [H, W], the label of the ground behind everything. sun: float32 [cells, cells], the height up to which a place lies in
-    the shade."""
+    """lit: uint8 [H, W, 3] RGB. dark: the same where an actor's shadow falls. near: float32 [H, W], how far from the camera
+    along the ground what a pixel shows stands, as `Camera.depth` has it; infinite for the ground itself and the sky. ground:
+    uint8 [H, W], the label of the ground that a pixel shows, 0 where it shows something else. sun: float32 [cells, cells],
+    the height up to which a place lies in the shade."""
 
     lit: np.ndarray
     dark: np.ndarray

@@ -242,7 +242,7 @@ def petrol_station(rng: Rng, size: Size, aspect: float | None) -> Place:
     camera = camera_for(rng, size, aspect, pitch=(18, 30), distance=(16, 21), person=(0.15, 0.22))
     posts = ((-4.0, 2.0), (4.0, 2.0))
     place = ground_place(
-        rng, "a petrol station", "forecourt", camera, (mat(rng, "concrete", (140, 138, 134), pitch=3.5), 1), posts
+        rng, "a petrol station", "walkway", camera, (mat(rng, "concrete", (140, 138, 134), pitch=3.5), 1), posts
     )
     accent = ((196, 44, 38), (38, 92, 160), (46, 130, 76), (230, 170, 40))[rng.integers(4)]
     for x in (-4.0, 4.0):
