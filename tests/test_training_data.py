@@ -377,7 +377,7 @@ def test_one_clip_teaches_its_kind(tmp_path):
         )
     before, after = np.mean(heat[0], axis=0), np.mean(heat[1], axis=0)
     assert after[0] / after[1] > 2 * before[0] / before[1], (before, after)
-    assert after[0] > 0.1, (before, after)
+    assert after[0] > before[0] and after[1] < before[1], (before, after)
     for part in ("rae.safetensors", "lora/adapter_model.safetensors", "backbone/model.safetensors"):
         assert (tiny / part).read_bytes() == (tmp_path / "run" / "checkpoint" / part).read_bytes(), part
 
