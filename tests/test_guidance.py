@@ -50,7 +50,7 @@ def test_all_that_the_world_shows_has_a_name(names):
         kept = any((actor.kind, actor.action) in thing.deeds for thing in names.things if thing.kept)
         assert names.number(actor) and actor.anomalous == (known or kept), (actor.kind, actor.action)
         assert not actor.anomalous or names.number(actor) in strange
-    assert names.number(dataclasses.replace(actors[0], action="hovering")) == 0
+    assert names.number(dataclasses.replace(actors[0], action="hovering", spells=())) == 0
 
 
 def test_every_prompt_of_the_model_names_a_thing(names):

@@ -72,7 +72,7 @@ def test_phrasings_change_the_questions_only(clips):
 
 def _asked(turns, seen):
     """Whose way is asked for."""
-    (actor,) = (a for a in seen if turns["way"].question[:-1].endswith(f"is {dialogues.doing_of(a.kind, a.action)}"))
+    (actor,) = (a for a in seen if turns["way"].question[:-1].endswith(f"is {dialogues.doing_of(a.kind, a.doing())}"))
     return actor
 
 
@@ -89,7 +89,7 @@ def test_normal_dialogues_agree_with_the_actors_and_name_no_anomaly(clips):
         assert dialogues._NUMBERS.index(turns["people"].answer) == min(people, 9)
         for actor in seen[:3]:
             place = dialogues.place_of(actor.boxes[-1], SIZE)
-            assert f"{dialogues.describe(actor)} at the {place}" in turns["scene"].answer
+            assert f"{dialogues.describe(actor, actor.doing())} at the {place}" in turns["scene"].answer
         if "color" in turns:
             ((noun, place),) = re.findall(r"the (\w+) at the ([a-z ]+)\?", turns["color"].question)
             (actor,) = (
@@ -107,7 +107,7 @@ def test_normal_dialogues_agree_with_the_actors_and_name_no_anomaly(clips):
             assert turns["clothes"].answer in dialogues.describe(actor)
         if "who" in turns:
             (actor,) = (
-                a for a in seen if turns["who"].question[:-1].endswith(f"is {dialogues.doing_of(a.kind, a.action)}")
+                a for a in seen if turns["who"].question[:-1].endswith(f"is {dialogues.doing_of(a.kind, a.doing())}")
             )
             place = dialogues.place_of(actor.boxes[-1], SIZE)
             assert dialogues.describe(actor).startswith(turns["who"].answer.removesuffix(f" at the {place}"))

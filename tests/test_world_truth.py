@@ -55,6 +55,7 @@ def test_what_stands_on_the_ground_is_not_ground():
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_normal_ways_keep_out_of_what_is_closed(family):
+    """Also of those who walk side by side, and of who talks at the edge of where people stand."""
     for seed in range(4):
         place = FAMILIES[family](np.random.default_rng(seed), (54, 96), None)
         for (x0, y0, x1, y1), what in place.closed:
@@ -63,6 +64,38 @@ def test_normal_ways_keep_out_of_what_is_closed(family):
                 assert not ((x > x0) & (x < x1) & (y > y0) & (y < y1)).any(), (family, what, path)
             for a0, b0, a1, b1 in place.stands:
                 assert a1 <= x0 or a0 >= x1 or b1 <= y0 or b0 >= y1, (family, what, (a0, b0, a1, b1))
+
+
+def _casts(count, split="home", length=8):
+    """The parts of everybody in scenes without an anomaly, and their places."""
+    for seed in range(count):
+        scene = open_place(seed, seed, split, (54, 96), None, [])(0, np.arange(length) / 4, [])
+        if scene is not None:
+            yield scene
+
+
+def test_nobody_talks_alone_and_nobody_normal_is_where_it_is_closed():
+    talking = 0
+    for scene in (*_casts(60), *_casts(60, "train")):
+        count = sum(part.action.startswith("talking") for part in scene.players)
+        assert count != 1
+        talking += count > 1
+        for part in scene.players:
+            if part.kind == "person" and "sitting" not in part.action:
+                assert not any(scene.place.is_closed(x, y) for x, y in part.position), (scene.family, part.action)
+    assert talking > 10
+
+
+def test_a_box_stands_once_it_has_been_put_down():
+    told = 0
+    for scene in _casts(120):
+        for part in scene.players:
+            if part.kind != "box":
+                continue
+            for spell in part.spells:
+                assert (part.height[spell.first] > 0.05) == ("carried" in spell.action)
+            told += len(part.spells) > 1
+    assert told
 
 
 @pytest.mark.parametrize("kind", ["item toppled over on the line", "item fallen off the line"])

@@ -167,13 +167,10 @@ class ClipData(Dataset):
         most = np.full((steps, rows, columns), 0.2, np.float32)
         most_merged = np.full((steps, rows // 2, columns // 2), 0.12, np.float32)
         height, width = clip.frames.shape[1:3]
-        ground = cv2.resize(clip.ground, (columns, rows), interpolation=cv2.INTER_NEAREST)
-        names: list[list[list[str]]] = [
-            [[ground_words(clip)[g] for g in row] for row in ground[::2, ::2]] for _ in range(steps)
-        ]
+        ground, bare = _middles(clip.ground, rows, columns), _middles(clip.ground, rows // 2, columns // 2)
+        names: list[list[list[str]]] = [[[ground_words(clip)[g] for g in row] for row in bare] for _ in range(steps)]
         looks = np.full((steps, rows // 2, columns // 2, 3), -1, np.int64)
         for actor in clip.actors:
-            name = actor_words(actor)
             kind = _LIKE.get(actor.kind, actor.kind if actor.kind in KINDS else "box")
             for t in range(steps):
                 seen = ((clip.objects[2 * t] == actor.id) | (clip.objects[2 * t + 1] == actor.id)).astype(np.float32)
@@ -182,19 +179,21 @@ class ClipData(Dataset):
                 if not actor.anomalous or actor.abnormal_frames[2 * t : 2 * t + 2].any():
                     share = cv2.resize(seen, size, interpolation=cv2.INTER_AREA)
                     mine = share > clearest[t]
-                    clearest[t][mine], deeds[t][mine] = share[mine], number(actor)
+                    clearest[t][mine], deeds[t][mine] = share[mine], number(actor, 2 * t)
                 share = cv2.resize(seen, (columns, rows), interpolation=cv2.INTER_AREA)
                 mine = share > most[t]
                 most[t][mine], kinds[t][mine] = share[mine], KINDS.index(kind) + 1
                 first, second = actor.boxes[2 * t], actor.boxes[2 * t + 1]
                 moved = (second[:2] + second[2:] - first[:2] - first[2:]) / 2 / (width, height) * 10
-                motion[t][mine] = np.nan_to_num(moved)
+                walked = np.clip((actor.track[2 * t + 1] - actor.track[2 * t]) / (width, height) * 10, -10, 10)
+                motion[t][mine] = np.where(np.isfinite(moved), moved, walked)  # where it enters or leaves
                 box = np.nanmean([first, second], axis=0).reshape(2, 2) / (width, height)
                 extent[t][mine] = ((box - middles[mine][:, None]) * 10).reshape(-1, 4)
                 if actor.joints.size:
                     pose[t][mine] = _pose(actor.joints[2 * t : 2 * t + 2], float(actor.stature[2 * t]))
                 merged = share.reshape(rows // 2, 2, columns // 2, 2).mean(axis=(1, 3))
                 mine = merged > most_merged[t]
+                name = actor_words(actor, 2 * t + int(actor.abnormal_frames[2 * t : 2 * t + 2].argmax()))
                 most_merged[t][mine], looks[t][mine] = merged[mine], actor_looks(actor)
                 for row, column in np.argwhere(mine):
                     names[t][row][column] = name
@@ -226,6 +225,12 @@ class ClipData(Dataset):
 def _place(index: int, clips: int) -> int:
     """The first item in whose place item `index` happens: so many clips share one, and those of a batch lie far apart."""
     return index // (PLACES_AT_ONCE * clips) * PLACES_AT_ONCE * clips + index % PLACES_AT_ONCE
+
+
+def _middles(image: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """What an image [H, W] shows in the middle of each of rows x columns parts."""
+    y, x = (((np.arange(n) + 0.5) * side / n).astype(int) for n, side in zip((rows, columns), image.shape))
+    return image[y][:, x]
 
 
 def _pose(joints: np.ndarray, stature: float) -> np.ndarray:

@@ -48,9 +48,9 @@ class Naming:
         self.abnormal = self.numbers(self._odd)
         """Deeds that the model itself calls abnormal."""
 
-    def number(self, actor: Actor) -> int:
-        """Of what an actor is and does, 0 where it has no name."""
-        return self._numbers.get((actor.kind, actor.action), 0)
+    def number(self, actor: Actor, frame: int = -1) -> int:
+        """Of what an actor is and does in a frame, 0 where it has no name; who is abnormal at times does what is abnormal."""
+        return self._numbers.get((actor.kind, actor.action if actor.anomalous else actor.doing(frame)), 0)
 
     def numbers(self, things: Iterable[Thing]) -> frozenset[int]:
         """Of all deeds of some things."""

@@ -80,7 +80,7 @@ _ASKED_ABOUT = 3
 _ASKED_AT_ONCE = 6
 """So many questions about an imagined scene."""
 _GREY = 0.1
-"""So many of the imagined are seen without colours."""
+"""So many of the imagined pictures have no colours."""
 _LEAST_AREA = 0.0025
 """What shows less of itself than this part of the image is not spoken of."""
 
@@ -112,9 +112,9 @@ def _clothes(color: str, attributes: Mapping[str, str]) -> str:
     return " and ".join(filter(None, (", ".join(worn[:-1]), *worn[-1:])))
 
 
-def describe(actor: Actor) -> str:
-    """The actor and what it does: "a person with a red top walking on the walkway"."""
-    return _phrase(actor.kind, actor.color, actor.action, actor.attributes)
+def describe(actor: Actor, action: str | None = None) -> str:
+    """The actor and what it does, as in "a person with a red top walking on the walkway". action: None for `actor.action`."""
+    return _phrase(actor.kind, actor.color, actor.action if action is None else action, actor.attributes)
 
 
 def _phrase(kind: str, color: str, action: str, attributes: Mapping[str, str]) -> str:
@@ -126,9 +126,9 @@ def doing_of(kind: str, action: str) -> str:
     return action.replace("riding", f"riding a {kind}") if kind in RIDES else action
 
 
-def actor_words(actor: Actor) -> str:
-    """The words that one look at the actor should bring to mind: colour, kind, action, ground."""
-    deed = (w for w in actor.action.split() if w not in ("on", "the"))
+def actor_words(actor: Actor, frame: int = -1) -> str:
+    """The words that one look at the actor in this frame should bring to mind: colour, kind, action, ground."""
+    deed = (w for w in actor.doing(frame).split() if w not in ("on", "the"))
     return " ".join([*filter(None, [actor.color]), actor.kind, *deed])
 
 
@@ -209,7 +209,10 @@ def normal_dialogue(clip: Clip, rng: np.random.Generator) -> list[Turn]:
     size = clip.objects.shape[1:]
     actors = _visible(clip)
     places = [place_of(actor.boxes[-1], size) for actor in actors]
-    scene = ", ".join(f"{describe(a)} at the {p}" for a, p in zip(actors[:3], places)) or "an empty scene"
+    ends = [actor.doing() for actor in actors]
+    scene = (
+        ", ".join(f"{describe(a, end)} at the {p}" for a, end, p in zip(actors[:3], ends, places)) or "an empty scene"
+    )
     people = sum(actor.kind == "person" or actor.kind in RIDES for actor in actors)
     vehicles = sum(actor.kind in _VEHICLES for actor in actors)
     turns = [
@@ -220,7 +223,7 @@ def normal_dialogue(clip: Clip, rng: np.random.Generator) -> list[Turn]:
     ]
     flat = [place for row in PLACES for place in row]
     asked = places[rng.integers(len(places))] if places and rng.random() < 0.8 else flat[rng.integers(9)]
-    there = [describe(a) for a, p in zip(actors, places) if p == asked][:2]
+    there = [describe(a, end) for a, end, p in zip(actors, ends, places) if p == asked][:2]
     turns.append(Turn(_pick(rng, "place").format(asked), " and ".join(there) or "nothing", "place"))
     nouns = ["person" if a.kind in RIDES else a.kind for a in actors]
     unique = [i for i in range(len(actors)) if list(zip(nouns, places)).count((nouns[i], places[i])) == 1]
@@ -228,11 +231,11 @@ def normal_dialogue(clip: Clip, rng: np.random.Generator) -> list[Turn]:
         actor, about = actors[i], (nouns[i], places[i])
         if actor.color:
             turns.append(Turn(_pick(rng, "color").format(*about), actor.color, "color"))
-        turns.append(Turn(_pick(rng, "action").format(*about), doing_of(actor.kind, actor.action), "action"))
+        turns.append(Turn(_pick(rng, "action").format(*about), doing_of(actor.kind, ends[i]), "action"))
         if nouns[i] == "person" and actor.color:
             worn = _clothes(actor.color, actor.attributes)
             turns.append(Turn(_pick(rng, "clothes").format(places[i]), worn, "clothes"))
-    deeds = [doing_of(actor.kind, actor.action) for actor in actors]
+    deeds = [doing_of(actor.kind, end) for actor, end in zip(actors, ends)]
     alone = [i for i, deed in enumerate(deeds) if deeds.count(deed) == 1]
     for i in rng.permutation(alone)[:_ASKED_ABOUT]:
         noun = _noun(actors[i].kind, actors[i].color, actors[i].attributes)
@@ -253,12 +256,12 @@ def imagined_dialogue(rng: np.random.Generator) -> list[Turn]:
     def one(options: tuple[str, ...] | list[str]) -> str:
         return options[rng.integers(len(options))]
 
+    grey = rng.random() < _GREY
+
     def looks() -> tuple[str, Mapping[str, str]]:
-        """Of somebody or something, now and then in a picture without colours."""
+        """Of somebody or something."""
         color, attributes = one(COLORS), imagined_attributes(rng)
-        if rng.random() < _GREY:
-            return "", {name: word for name, word in attributes.items() if name not in COLORED}
-        return color, attributes
+        return ("", {n: word for n, word in attributes.items() if n not in COLORED}) if grey else (color, attributes)
 
     def someone() -> str:
         kind, action = imagined_deed(rng)
@@ -296,7 +299,9 @@ def imagined_dialogue(rng: np.random.Generator) -> list[Turn]:
         **dict.fromkeys(("who", "way"), (doing_of(kind, action),)),
     }
     turns = [
-        Turn(_pick(rng, field).format(*about.get(field, (place,))), said, field) for field, said in answers.items()
+        Turn(_pick(rng, field).format(*about.get(field, (place,))), said, field)
+        for field, said in answers.items()
+        if not (grey and field in ("color", "clothes"))
     ]
     return [turns[i] for i in rng.permutation(len(turns))[:_ASKED_AT_ONCE]]
 

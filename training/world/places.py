@@ -15,7 +15,7 @@ import numpy as np
 from tvau_runtime.errors import ConfigError
 
 from .actors.puppet import Drawn, Puppet, Stage
-from .camera import SCALE, Camera
+from .camera import SCALE
 from .drawing import PlaceBackdrop
 from .film import FilmSettings, SurveillanceFilm, random_film
 from .kinds import KINDS
@@ -44,7 +44,7 @@ class Scene:
     """A place with players. draw: gives the empty place, the camera and recorder, and the players' shapes, whose ids are 1 and
     up in the players' order. grey: shown without colours. See `Clip` for the words."""
 
-    camera: Camera
+    place: Place
     family: str
     environment: str
     grounds: tuple[str, str, str]
@@ -113,10 +113,10 @@ def open_place(
             return None
         stands, light = here.place, here.words
         return Scene(
-            stands.camera,
+            stands,
             here.family,
             f"{stands.words}, {light}",
-            (f"ground {light}", f"road {light}", f"{stands.floor} {light}"),
+            (light, f"{_way(stands)} {light}", f"{stands.floor} {light}"),
             lambda: here.stage.picture.ground[::SCALE, ::SCALE].copy(),
             cast.parts,
             lambda: _draw(here, cast.parts, times, size, np.random.default_rng([*dice, 2])),
@@ -124,6 +124,11 @@ def open_place(
         )
 
     return fill
+
+
+def _way(place: Place) -> str:
+    """What vehicles and riders go on."""
+    return next((path.ground for path in (*place.lanes, *place.tracks)), "road")
 
 
 def _draw(

@@ -77,7 +77,10 @@ def make_clip(
     # A normal clip shows a place where its seed's kind of anomaly could happen, so that places do not tell.
     themes = [kind] if anomalies is None else [name for name, _ in wanted]
     fill = open_place(home, seed, split, size, aspect, themes)
+    rehearsed: list[tuple[str, float | None]] = [(kind, None)] if anomalies is None and not wanted else []
     for attempt in range(100):  # until everything that is wanted finds room and is well in view
+        if rehearsed and fill(attempt, times, rehearsed) is None:
+            continue  # nor would it have found room in view, and clips with it do not show such views
         scene = fill(attempt, times, wanted)
         if scene is None:
             continue
@@ -131,7 +134,7 @@ def _check(seed: int, size: tuple[int, int], length: int, rate_hz: float, split:
 
 def _render(scene: Scene, count: int) -> tuple[np.ndarray, np.ndarray, Sequence[Drawn]]:
     """frames uint8 [T, H, W, 3] and objects uint8 [T, H, W]; the n-th player's id is n + 1. And what was drawn of each."""
-    height, width = scene.camera.height, scene.camera.width
+    height, width = scene.place.camera.height, scene.place.camera.width
     backdrop, film, shapes = scene.draw()
     frames = np.empty((count, height, width, 3), np.uint8)
     objects = np.empty((count, height, width), np.uint8)
@@ -191,7 +194,7 @@ def _label(scene: Scene, shapes: Sequence[Drawn], objects: np.ndarray, rate_hz: 
 def _track(scene: Scene, player: Part) -> np.ndarray:
     """[T, 2]: where it stands, in pixels."""
     ground = np.concatenate([player.position, np.zeros((len(player.position), 1))], axis=-1)
-    return scene.camera.project(ground).astype(np.float32)
+    return scene.place.camera.project(ground).astype(np.float32)
 
 
 def _turns(position: np.ndarray, rate_hz: float) -> tuple[int, ...]:

@@ -79,6 +79,11 @@ class Actor:
         """Whether it does something abnormal at any time of the clip."""
         return bool(self.anomaly)
 
+    def doing(self, frame: int = -1) -> str:
+        """What it does in a frame, negative ones counted from the end."""
+        frame %= len(self.areas)
+        return next((spell.action for spell in self.spells if spell.first <= frame <= spell.last), self.action)
+
 
 @dataclass(frozen=True, eq=False)
 class Clip:

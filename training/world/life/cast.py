@@ -315,6 +315,11 @@ class Cast:
         self.parts.append(part)
         return part
 
+    def take_back(self) -> None:
+        """Has the one leave again who was taken in last."""
+        self.parts.pop()
+        self._taken.pop()
+
     def _room(self, course: Course, kind: str, radius: float, *, crowd: bool = False) -> bool:
         """Whether nobody is run through; if so, the room is taken."""
         points = course.position[None]

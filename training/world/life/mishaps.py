@@ -46,7 +46,7 @@ def drive_on_walk(cast: Cast, name: str, when: float) -> None:
         track, path = found
         middle = when if cast.long else cast.end / 2
         course = track.course(cast.steady(middle, at, cast.rng.uniform(0.8, 3.5)), 1.5)
-        cast.vehicle(str(cast.rng.choice(["car", "van"])), course, on(path.ground, "driving"), anomaly=name)
+        cast.vehicle(vehicle_kind(cast), course, on(path.ground, "driving"), anomaly=name)
 
 
 def _on_lane(cast: Cast, margin: float = 0.15) -> tuple[Track, str, float] | None:

@@ -34,11 +34,12 @@ def add_normal_life(cast: Cast) -> None:
         deeds += [(0.3, _drive)]
     if place.tracks:
         deeds += [(0.2, _cycle)]
+    odd = min(len(cast.parts), 3)  # they are some of as many as are there in other clips
     _fill_bays(cast)
     for belt in range(len(place.belts)):
         _fill_belt(cast, belt)
     weights = np.array([weight for weight, _ in deeds])
-    for _ in range(int(cast.rng.integers(5, 12))):
+    for _ in range(int(cast.rng.integers(5, 12)) - odd):
         deed = deeds[cast.rng.choice(len(deeds), p=weights / weights.sum())][1]
         if not cast.long or deed in (_talk, _alone, _sit, _bag, _put_down):
             deed(cast, float(cast.rng.uniform(0, cast.end)))
@@ -67,28 +68,34 @@ def _walk(cast: Cast, when: float) -> None:
 
 def _together(cast: Cast, when: float) -> None:
     """Two or three side by side."""
-    if (found := cast.walk()) is None or (at := cast.spot(found[0])) is None:
+    if (found := cast.walk()) is None:
         return
     speed, path = cast.rng.uniform(0.8, 1.4), found[1]
     back = bool(cast.rng.random() < 0.5)
+    if (at := cast.spot(Track(path.points, back=back))) is None:
+        return
     for k in range(int(cast.rng.integers(2, 4))):
-        track = Track(path.points, (k - 0.5) * 0.7, back=back)
-        lengths = cast.steady(when, track.length - at if back else at, speed) + cast.rng.uniform(-0.2, 0.2)
-        cast.walker(track.course(lengths), on(path.ground, "walking"))
+        aside = float(np.clip((k - 0.5) * 0.7, -path.half, path.half))  # where the way is narrow, there is room for two
+        lengths = cast.steady(when, at, speed) + cast.rng.uniform(-0.2, 0.2)
+        cast.walker(Track(path.points, aside, back=back).course(lengths), on(path.ground, "walking"))
 
 
 def _talk(cast: Cast, when: float) -> None:
     """Two to four who face each other."""
     if (spot := cast.stand()) is None:
         return
-    count = int(cast.rng.integers(2, 5))
+    count, before = int(cast.rng.integers(2, 5)), len(cast.parts)
     for k in range(count):
         angle = 2 * math.pi * k / count + cast.rng.uniform(-0.3, 0.3)
         reach = 0.45 + 0.08 * count
         course = cast.stay(spot[0] + reach * math.cos(angle), spot[1] + reach * math.sin(angle), angle + math.pi)
+        if cast.place.is_closed(*course.position[0]):
+            continue
         style = str(cast.rng.choice(["talk", "fidget"]))
         phase = cast.times * cast.rng.uniform(2.0, 3.5) + cast.rng.uniform(0, 6)
         cast.person(course, gait(style, phase), on(cast.place.floor, "talking"))
+    if len(cast.parts) == before + 1:
+        cast.take_back()  # nobody talks alone
 
 
 def _alone(cast: Cast, when: float) -> None:
@@ -161,9 +168,12 @@ def _put_down(cast: Cast, when: float) -> None:
     if cast.person(course, blend(standing, still("bend", count), down), "putting down a box", bag="", spells=spells):
         x, y = spot[0] + 0.5 * math.cos(heading), spot[1] + 0.5 * math.sin(heading)
         level = 0.98 * (1 - free)
+        down_at = int(np.searchsorted(cast.times, start + 0.7))
+        stands = on(cast.place.floor, "standing")
         cast.thing(
-            "box", cast.stay(x, y, heading), on(cast.place.floor, "standing"), height=level, size=0.8, crowd=True
-        )
+            "box", cast.stay(x, y, heading), stands if down_at < len(cast.times) else "being carried", height=level, size=0.8,
+            crowd=True, spells=[("being carried", 0), (stands, down_at)],
+        )  # fmt: skip
 
 
 def _wheelchair(cast: Cast, when: float) -> None:
@@ -187,14 +197,14 @@ def _bag(cast: Cast, when: float) -> None:
 def _drive(cast: Cast, when: float) -> None:
     if (found := cast.lane()) and (at := cast.spot(found[0])) is not None:
         kind = vehicle_kind(cast, truck=0.14)
-        speed = cast.rng.uniform(0.8, 2.5) if kind == "forklift" else cast.rng.uniform(2.0, 8.0)
+        speed = cast.rng.uniform(0.8, 2.5 if kind == "forklift" else 8.0)
         cast.vehicle(kind, found[0].course(cast.steady(when, at, speed), 1.5), on(found[1].ground, "driving"))
 
 
 def _cycle(cast: Cast, when: float) -> None:
     if (found := cast.bike_way()) and (at := cast.spot(found[0])) is not None:
         kind = str(cast.rng.choice(["bicycle", "scooter", "skateboard"], p=(0.64, 0.24, 0.12)))
-        course = found[0].course(cast.steady(when, at, cast.rng.uniform(1.8, 5.0)))
+        course = found[0].course(cast.steady(when, at, cast.rng.uniform(1.2, 5.0)))
         cast.ride(kind, course, on(found[1].ground, "riding"))
 
 

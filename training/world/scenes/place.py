@@ -118,6 +118,10 @@ class Place:
         angle = np.arange(16) * (np.pi / 8)
         self.zones.append(Zone(np.stack([x + radius * np.cos(angle), y + radius * np.sin(angle)], -1), material, label))
 
+    def is_closed(self, x: float, y: float) -> bool:
+        """Whether a point lies where nobody may be."""
+        return any(x0 < x < x1 and y0 < y < y1 for (x0, y0, x1, y1), _ in self.closed)
+
     def free(self, x: float, y: float, room: float) -> bool:
         """Whether nothing that is built stands within `room` of a point."""
         for fx, fy, length, width, turn in self.solids.footprints:

@@ -43,7 +43,7 @@ def street(rng: Rng, size: Size, aspect: float | None) -> Place:
         place.markings.append(Marking((-FAR, y), (FAR, y), 0.22, (176, 174, 168)))
     place.markings.append(Marking((-FAR, -2.1), (FAR, -2.1), 0.12, WHITE, 1.5))
     place.lanes += [Path(((-40, -3.3), (40, -3.3)), 0.2, "road"), Path(((40, -0.9), (-40, -0.9)), 0.2, "road")]
-    place.tracks += [Path(((-30, 0.2), (30, 0.2)), 0.2, "road")]
+    place.tracks += [Path(((-30, 0.0), (30, 0.0)), 0.1, "road")]
     place.walks += [Path(((-26, 3.9), (26, 3.9)), 0.9), Path(((-26, -6.0), (26, -6.0)), 0.7)]
     place.stands += [(-9, 3.0, 9, 5.0)]
     place.bays += [(x, 1.5, 0.0) for x in (-14.5, -9.0, -3.5, 5.5, 11.5, 17.0)]
