@@ -108,12 +108,13 @@ class Footage:
 
 def _seen(actor: world.Actor, t: int) -> Seen:
     rider = actor.kind in RIDES
-    top = f"a{'n' if actor.color[0] in 'aeiou' else ''} {actor.color} top"
+    color = actor.color or "grey"  # as smoke is, and everything where the camera has no colours
+    top = f"a{'n' if color[0] in 'aeiou' else ''} {color} top"
     x0, y0, x1, y1 = (float(v) for v in actor.boxes[t])
     return Seen(
         actor=actor.id,
         category="person" if rider else actor.kind,
-        appearance=top if rider or actor.kind == "person" else actor.color,
+        appearance=top if rider or actor.kind == "person" else color,
         action=doing_of(actor.kind, actor.action),
         box=(x0, y0, x1, y1),
         abnormal=bool(actor.abnormal_frames[t]),
@@ -303,7 +304,7 @@ class ScriptedServer:
 def _contrary(action: str) -> str:
     """Something that stands is said to run or drive, something that moves to stand or park."""
     first, _, rest = action.partition(" ")
-    still = {"standing": "running", "lying": "running", "parked": "driving"}
+    still = {**dict.fromkeys(("standing", "talking", "sitting", "lying"), "running"), "parked": "driving"}
     return f"{still.get(first, 'standing')} {rest}".strip()
 
 
