@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from typing import Any
 
 import cv2
@@ -187,6 +189,22 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(tmp_path, monkeypatch, l
     assert set(done) <= set(names)
     assert write(tmp_path / "stopped", layout=layout) == 0
     assert tree(tmp_path / "stopped") == tree(tmp_path / "whole")
+
+
+def test_a_folder_that_another_process_writes_to_is_left_alone(tmp_path, capsys):
+    folder = tmp_path / "it" / LAYOUTS["ubnormal"].inner
+    hold = f"import pathlib, sys; from tvau_training.lock import sole_writer\nwith sole_writer(pathlib.Path({str(folder)!r})):"
+    other = subprocess.Popen(
+        [sys.executable, "-c", f"{hold} print(flush=True); sys.stdin.read()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    with other:
+        assert other.stdout is not None and other.stdout.readline()
+        assert write(tmp_path / "it") == 2
+        assert "another process is writing" in capsys.readouterr().err
+        other.kill()  # it cannot let go of it on its own
+    assert write(tmp_path / "it") == 0
 
 
 def test_a_line_that_was_cut_off_is_written_again(tmp_path):

@@ -117,6 +117,22 @@ def test_without_heat_map_and_events_the_frame_is_a_copy_of_itself():
     np.testing.assert_array_equal(status[60:], frame[60:])
 
 
+def test_no_label_hides_another_or_the_status_where_there_is_room():
+    size, black = (480, 640), np.zeros((480, 640, 3), np.uint8)
+    # At the top left, where the status is; two boxes of one upper corner; one at the bottom.
+    events = [event(box, f"gate-{i}", "walking") for i, box in enumerate(
+        [(2.0, 4.0, 90.0, 120.0), (300.0, 200.0, 360.0, 300.0), (300.0, 200.0, 420.0, 340.0), (200.0, 470.0, 260.0, 480.0)]
+    )]  # fmt: skip
+    status = "0:01.0   score 0.50"
+    together = overlay(black, None, events, status)
+    alone = [draw_status(black, status), *(draw_events(black, [each]) for each in events)]
+    white = [
+        int((picture == 255).all(axis=2).sum()) for picture in alone
+    ]  # of whole letters alone, no line around a box
+    assert together.shape == (*size, 3)
+    assert int((together == 255).all(axis=2).sum()) == sum(white)
+
+
 def test_shrink_keeps_the_shape_and_never_enlarges():
     assert shrink(picture(), 80).shape == (60, 80, 3)
     assert shrink(picture(), 500).shape == (HEIGHT, WIDTH, 3)

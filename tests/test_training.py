@@ -26,6 +26,7 @@ from tvau_training import evaluate, train
 from tvau_training import run as training_run
 from tvau_training.batches import LATER_TOKEN, MAX_WORDS, Batch, ClipData, encode_dialogue
 from tvau_training.language import kind_of
+from tvau_training.lock import sole_writer
 from tvau_training.losses import dice_loss, focal_loss, word_loss
 from tvau_training.recipe import read_recipe
 from tvau_training.stages import RaeStage
@@ -162,6 +163,9 @@ def test_a_run_with_other_settings_does_not_overwrite_an_unfinished_one(recipe_f
     ]
     assert train.main(arguments) == 2
     assert "--fresh" in capsys.readouterr().err
+    with sole_writer(unbroken):
+        assert train.main([*arguments, "--fresh"]) == 2
+    assert "another process is writing" in capsys.readouterr().err
 
 
 def test_each_stage_trains_its_own_part_alone(recipe_file, tmp_path):

@@ -22,6 +22,7 @@ from tqdm import tqdm
 from tvau_runtime.errors import ConfigError, TvauError
 from tvau_training.data import Clip, open_data
 from tvau_training.data.writers import LAYOUTS, Layout, staged, stretches
+from tvau_training.lock import sole_writer
 from tvau_training.pictures import grid
 from tvau_training.world import FRAME_SIZE, SPLITS, make_some_clip
 
@@ -52,7 +53,8 @@ def write_world(
     seconds: float,
 ) -> Path:
     """Writes what is not there yet. Returns the data set's own folder, in OUT; of the splits `seen` and `familiar`, which become
-    a copy's test split, in OUT/seen or OUT/familiar. Raises `ConfigError` where OUT was made with other settings."""
+    a copy's test split, in OUT/seen or OUT/familiar. Raises `ConfigError` where OUT was made with other settings, or is being
+    written to."""
     layout = LAYOUTS[name]
     drawn, split = split, file_split(split)
     out = (out / drawn if drawn in APART else out) / layout.inner
@@ -61,23 +63,21 @@ def write_world(
     length = round(seconds * layout.rate_hz)
     if clips < 1 or length < 2:
         raise ConfigError(f"--clips must be at least 1 and --seconds two frames or more, got {clips} and {seconds:g}")
-    _settle(
-        out,
-        split,
-        {"layout": name, "drawn": drawn, "size": list(size), "seconds": seconds, "seed": seed},
-    )
-    records = _read_records(out / "dialogues.jsonl")
-    done = {record["number"] for record in records if record["split"] == split}
-    missing = [number for number in range(clips) if number not in done]
-    bar = tqdm(
-        missing, desc=f"{name} {drawn}", total=clips, initial=clips - len(missing), unit="clip", dynamic_ncols=True
-    )
-    for number in bar:
-        record = _write_clip(out, layout, number, seed, size=size, length=length, split=drawn)
-        layout.share(out, [*records, record])
-        with (out / "dialogues.jsonl").open("a", encoding="utf-8") as file:  # the last step: now the clip is done
-            file.write(json.dumps(record) + "\n")
-        records.append(record)
+    settings = {"layout": name, "drawn": drawn, "size": list(size), "seconds": seconds, "seed": seed}
+    _settle(out, split, settings)
+    with sole_writer(out):
+        records = _read_records(out / "dialogues.jsonl")
+        done = {record["number"] for record in records if record["split"] == split}
+        missing = [number for number in range(clips) if number not in done]
+        bar = tqdm(
+            missing, desc=f"{name} {drawn}", total=clips, initial=clips - len(missing), unit="clip", dynamic_ncols=True
+        )
+        for number in bar:
+            record = _write_clip(out, layout, number, seed, size=size, length=length, split=drawn)
+            layout.share(out, [*records, record])
+            with (out / "dialogues.jsonl").open("a", encoding="utf-8") as file:  # the last step: now the clip is done
+                file.write(json.dumps(record) + "\n")
+            records.append(record)
     return out
 
 

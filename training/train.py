@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import torch
 
 from tvau_runtime.backends import find_model
 from tvau_runtime.errors import ConfigError, TvauError
+from tvau_training.lock import sole_writer
 from tvau_training.options import parse
 from tvau_training.recipe import Recipe, read_recipe
 from tvau_training.run import Run
@@ -70,7 +73,7 @@ def _stages(options: argparse.Namespace, start: Start, footage: Footage | None) 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     options = parse(arguments)
-    machines = None
+    machines, held = None, ExitStack()
     try:
         if options.steps_scale <= 0:
             raise ConfigError(f"--steps-scale must be above 0, got {options.steps_scale}")
@@ -85,6 +88,8 @@ def main(arguments: list[str] | None = None) -> int:
         names = _stages(options, start, footage)
         if footage and "rae" in names:
             footage.talks(recipe.clip_length)  # before hours are spent on the stage ahd
+        if os.environ.get("RANK", "0") == "0":  # of several processes, the one that writes
+            held.enter_context(sole_writer(out))
         run = Run(
             recipe, out, options.device, options.workers, options.save_every,
             start=start, footage=footage, bf16=_bf16(options.precision, options.device), fresh=options.fresh,
@@ -111,6 +116,7 @@ def main(arguments: list[str] | None = None) -> int:
     finally:
         if machines:
             machines.close()
+        held.close()
     if run.machines.main:
         print(f"{directory} is ready; measure it with: python training/evaluate.py --model {directory}")
     return 0

@@ -61,19 +61,12 @@ def blend_heatmap(rgb: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 def draw_events(rgb: np.ndarray, events: Iterable[AnomalyEvent]) -> np.ndarray:
     """Every event's box with its id, score and label, as a new frame."""
-    canvas = rgb.copy()
-    for event in events:
-        _draw_box(canvas, event.box)
-        x, y = event.box[0], event.box[1]
-        _draw_text(canvas, f"{event.id}  {event.score:.2f}  {event.label}".rstrip(), (x, y), above=True)
-    return canvas
+    return _draw(rgb, events, "")
 
 
 def draw_status(rgb: np.ndarray, text: str) -> np.ndarray:
     """A line of text in the upper left corner, as a new frame."""
-    canvas = rgb.copy()
-    _draw_text(canvas, text, (0, 0), above=False, color=(20, 20, 24))
-    return canvas
+    return _draw(rgb, (), text)
 
 
 def overlay(
@@ -82,9 +75,24 @@ def overlay(
     """The frame with heat map, event boxes and a status line, as a new frame. Without a heat map its pixels stay as
     they are.
     """
-    canvas = rgb if heatmap is None else blend_heatmap(rgb, heatmap.values)
-    canvas = draw_events(canvas, events)
-    return draw_status(canvas, status) if status else canvas
+    return _draw(rgb if heatmap is None else blend_heatmap(rgb, heatmap.values), events, status)
+
+
+def _draw(rgb: np.ndarray, events: Iterable[AnomalyEvent], status: str) -> np.ndarray:
+    """Boxes, then their labels beside one another, each where no text lies yet: above its box, below it or in it."""
+    canvas, events = rgb.copy(), list(events)
+    for event in events:
+        _draw_box(canvas, event.box)
+    texts = [_Text.of(canvas, status, 0, 0, (20, 20, 24))] if status else []
+    for event in events:
+        label = f"{event.id}  {event.score:.2f}  {event.label}".rstrip()
+        x, top, _, bottom = event.box
+        high = _Text.of(canvas, label, 0, 0).height
+        places = [_Text.of(canvas, label, x, y) for y in (top - high, bottom, top, bottom - high)]
+        texts.append(next((text for text in places if not any(map(text.covers, texts))), places[0]))
+    for text in texts:
+        text.draw(canvas)
+    return canvas
 
 
 def thumbnail(rgb: np.ndarray, heatmap: Heatmap, box: Box, max_width: int) -> np.ndarray:
@@ -244,19 +252,40 @@ def _last_leg(points: np.ndarray, length: int) -> tuple[tuple[int, int] | None, 
     return (int(end[0] + offset[0]), int(end[1] + offset[1])), tip
 
 
-def _draw_text(
-    canvas: np.ndarray, text: str, at: tuple[float, float], *, above: bool, color: tuple[int, int, int] = BOX_COLOR
-) -> None:
-    """White text on a filled plate whose lower (`above`) or upper left corner is `at`, moved to stay within the
-    image.
-    """
-    height, width = canvas.shape[:2]
-    scale = max(0.35, min(height, width) / 900)
-    pen = max(1, round(scale * 1.6))
-    (tw, th), base = cv2.getTextSize(text, FONT, scale, pen)
-    pad = max(2, th // 3)
-    plate_w, plate_h = tw + 2 * pad, th + base + pad
-    x = int(min(max(at[0], 0), max(width - plate_w, 0)))
-    y = int(min(max(at[1] - (plate_h if above else 0), 0), max(height - plate_h, 0)))
-    cv2.rectangle(canvas, (x, y), (x + plate_w, y + plate_h), color, cv2.FILLED)
-    cv2.putText(canvas, text, (x + pad, y + pad // 2 + th), FONT, scale, (255, 255, 255), pen, cv2.LINE_AA)
+@dataclass(frozen=True)
+class _Text:
+    """White text on a filled plate, in pixels. x, y: the plate's upper left corner; right, down: from there to the letters."""
+
+    words: str
+    x: int
+    y: int
+    width: int
+    height: int
+    right: int
+    down: int
+    scale: float
+    color: tuple[int, int, int]
+
+    @classmethod
+    def of(cls, canvas: np.ndarray, words: str, x: float, y: float, color: tuple[int, int, int] = BOX_COLOR) -> _Text:
+        """In a size that suits the image, moved to stay within it."""
+        height, width = canvas.shape[:2]
+        scale = max(0.35, min(height, width) / 900)
+        (tw, th), base = cv2.getTextSize(words, FONT, scale, _thickness(scale))
+        pad = max(2, th // 3)
+        w, h = tw + 2 * pad, th + base + pad
+        x, y = min(max(x, 0), max(width - w, 0)), min(max(y, 0), max(height - h, 0))
+        return cls(words, int(x), int(y), w, h, pad, pad // 2 + th, scale, color)
+
+    def covers(self, other: _Text) -> bool:
+        across = min(self.x + self.width, other.x + other.width) - max(self.x, other.x)
+        return across > 0 and min(self.y + self.height, other.y + other.height) > max(self.y, other.y)
+
+    def draw(self, canvas: np.ndarray) -> None:
+        cv2.rectangle(canvas, (self.x, self.y), (self.x + self.width, self.y + self.height), self.color, cv2.FILLED)
+        at = (self.x + self.right, self.y + self.down)
+        cv2.putText(canvas, self.words, at, FONT, self.scale, (255, 255, 255), _thickness(self.scale), cv2.LINE_AA)
+
+
+def _thickness(scale: float) -> int:
+    return max(1, round(scale * 1.6))
