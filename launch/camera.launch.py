@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import yaml
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
 from launch.conditions import IfCondition, UnlessCondition
 from launch.events.process import ProcessExited
@@ -42,7 +43,7 @@ ARGUMENTS = {
     "log_level": ("info", "Least severity that is logged.", ["debug", "info", "warn", "error", "fatal"]),
     "rate": ("", "Frames per second of the source; 0.0 takes its own, empty what params_file says.", None),
     "loop": ("", "Play a file or the demo again and again; empty takes what params_file says.", ["", "true", "false"]),
-    "rviz": ("false", "Show overlay and heat map in RViz.", ["true", "false"]),
+    "rviz": ("false", "Show overlay and heat map in RViz, of several cameras those of the first.", ["true", "false"]),
 }
 """Default, description and choices."""
 
@@ -72,6 +73,10 @@ def start(context: LaunchContext) -> list:
         tvau |= {"cameras": [name], "image_topics": [given("image_topic")]}
     elif given("image_topic"):
         tvau |= {"image_topics": [given("image_topic")]}
+    shown, shown_topic = name, given("image_topic")
+    if given("source") == "topic" and not given("camera"):
+        listed, listed_topic = first_camera(params_file)
+        shown, shown_topic = listed or name, shown_topic or listed_topic
     camera = {"source": given("source")} | common
     camera |= passed(path=("path", str), rate_hz=("rate", float), loop=("loop", bool))
     is_topic = EqualsSubstitution(LaunchConfiguration("source"), "topic")
@@ -103,15 +108,28 @@ def start(context: LaunchContext) -> list:
             namespace=given("namespace"),
             arguments=["-d", str(BESIDE / "tvau.rviz")],
             remappings=[
-                ("/tvau/camera/overlay", f"tvau/{name}/overlay"),
-                ("/tvau/camera/heatmap", f"tvau/{name}/heatmap"),
-                ("/camera/image_raw", given("image_topic") or f"{name}/image_raw"),
+                ("/tvau/camera/overlay", f"tvau/{shown}/overlay"),
+                ("/tvau/camera/heatmap", f"tvau/{shown}/heatmap"),
+                ("/camera/image_raw", shown_topic or f"{shown}/image_raw"),
             ],
             parameters=[common],
             output="log",
             condition=IfCondition(LaunchConfiguration("rviz")),
         ),
     ]
+
+
+def first_camera(params_file: str) -> tuple[str, str]:
+    """Name and image topic of the first camera that a parameter file lists, each "" where it does not: what RViz shows."""
+    try:
+        content = yaml.safe_load(Path(params_file).read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise RuntimeError(f"params_file '{params_file}' is no YAML: {error}") from error
+    for node, entry in content.items() if isinstance(content, dict) else ():
+        listed = entry.get("ros__parameters") if isinstance(entry, dict) else None
+        if isinstance(listed, dict) and str(node).split("/")[-1] in ("tvau", "**") and listed.get("cameras"):
+            return str(listed["cameras"][0]), str((listed.get("image_topics") or [""])[0])
+    return "", ""
 
 
 def end_if_failed(event: ProcessExited, _: LaunchContext) -> Shutdown | None:

@@ -6,6 +6,7 @@
 import ast
 import importlib.util
 import re
+import runpy
 import warnings
 from pathlib import Path
 
@@ -130,3 +131,16 @@ def test_a_source_that_does_not_exist(started):
 def test_a_params_file_that_is_not_there(started):
     with pytest.raises(RuntimeError, match=r"there is none at '/nowhere\.yaml'"):
         started(params_file="/nowhere.yaml")
+
+
+@needs_launch
+def test_rviz_shows_the_first_camera_that_a_params_file_lists(tmp_path):
+    first_camera = runpy.run_path(str(LAUNCH_FILE))["first_camera"]
+    assert first_camera(FOLDER / "multi_camera.yaml") == ("entrance", "/entrance/image_raw")
+    assert first_camera(FOLDER / "params.yaml") == ("camera", "")
+    for text in ("", "a: b", "/gate:\n  ros__parameters: {cameras: [x]}", "/**/tvau:\n  ros__parameters:\n"):
+        (tmp_path / "params.yaml").write_text(text)
+        assert first_camera(tmp_path / "params.yaml") == ("", "")
+    (tmp_path / "params.yaml").write_text("a: [")
+    with pytest.raises(RuntimeError, match="is no YAML"):
+        first_camera(tmp_path / "params.yaml")
