@@ -21,6 +21,7 @@ from tvau_training.annotate.refinement import Mask, blur_background, find_anomal
 from tvau_training.annotate.schema import MAX_TARGETS, AnswerError, parse_answer
 from tvau_training.annotate.timelines import Linking, assign, link, summarize
 from tvau_training.annotate.verification import REASONS, count, plausible, verify
+from tvau_training.talks import read_talks
 
 SIZE = (240, 320)
 TARGET = {
@@ -421,3 +422,16 @@ def test_words_for_things_and_for_people():
     (narrated, *_) = narration_turns(scene([car]))
     assert narrated.answer == "an orange car parked on the road at the left"
     assert narration_turns(scene([car]))[1].question == "How does the orange car move?"
+
+
+def test_a_line_separator_in_an_answer_breaks_no_file(tmp_path):
+    (target,) = parse_answer(json.dumps({"environment": "a road\u2028wet", "targets": [{**TARGET, "action": "walking\n on"}]}),
+                             (100, 100)).answer.targets  # fmt: skip
+    assert target.action == "walking on"
+    path = tmp_path / "dialogues.jsonl"
+    turn = {"question": "Where?", "answer": "a\u2028b\x85c", "field": "environment"}
+    path.write_text(json.dumps({"clip": "a", "turns": [turn]}, ensure_ascii=False) + "\n", encoding="utf-8")
+    (talk,) = read_talks(path)
+    assert talk.turns[0].answer == turn["answer"]
+    path.write_text("")
+    assert read_talks(path) == []

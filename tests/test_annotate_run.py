@@ -28,6 +28,7 @@ from tvau_training.annotate.pipeline import Settings
 from tvau_training.annotate.server import KEY_VARIABLE, ServerAnnotator
 from tvau_training.batches import encode_dialogue
 from tvau_training.data import open_data
+from tvau_training.video_files import write_video
 from tvau_training.world import Turn
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -214,6 +215,22 @@ def test_a_server_that_always_fails_ends_the_run(clips, scripted, tmp_path):
         annotated(clips, server, tmp_path, retries=0)
 
 
+def test_a_run_that_fails_leaves_what_a_better_one_wrote(clips, scripted, tmp_path, capsys):
+    with scripted.ScriptedServer(clips, scripted.Faults()) as server:
+        annotated(clips, server, tmp_path)
+    names = ("dialogues.jsonl", "descriptions.jsonl", "frames.jsonl", "summary.json", "review.html")
+    before = {name: (tmp_path / name).read_bytes() for name in names}
+    shutil.rmtree(tmp_path / "answers")
+    with (
+        scripted.ScriptedServer(clips, scripted.Faults(), trouble=lambda number: 500) as server,
+        pytest.raises(BackendError),
+    ):
+        annotated(clips, server, tmp_path, retries=0)
+    assert {name: (tmp_path / name).read_bytes() for name in names} == before
+    assert "keeps what a run before wrote, of 2 clips" in capsys.readouterr().err
+    assert not list(tmp_path.glob(".*.part"))
+
+
 def test_the_key_comes_from_the_environment_and_goes_nowhere_else(
     clips, folder, scripted, tmp_path, monkeypatch, capsys
 ):
@@ -266,6 +283,13 @@ def test_a_damaged_clip_is_left_out_and_named(clips, folder, scripted, tmp_path,
     said = capsys.readouterr()
     assert "left out: Test001" in said.err and "1 of 2 clips" in said.out
     assert {line["clip"] for line in lines_of(tmp_path / "out" / "dialogues.jsonl")} == {"Test002"}
+
+
+def test_a_video_that_cannot_be_opened_stops_nothing(tmp_path, capsys):
+    write_video(np.zeros((8, 64, 96, 3), np.uint8), 4.0, tmp_path / "a.avi")
+    (tmp_path / "b.mp4").write_bytes(b"")
+    assert run.main(["--data", str(tmp_path), "--out", str(tmp_path / "out"), "--count"]) == 0
+    assert "2 clips, 8 frames" in capsys.readouterr().out
 
 
 # Answers that are kept

@@ -21,7 +21,7 @@ from tvau_runtime.archive.scoring import ATTEMPTS, PLANS, SegmentScorer, heatmap
 from tvau_runtime.archive.settings import claim_folder, find_videos, write_run
 from tvau_runtime.cli import main
 from tvau_runtime.config import EngineConfig, EventConfig, PipelineConfig
-from tvau_runtime.errors import ConfigError, FrameError
+from tvau_runtime.errors import BackendError, ConfigError, FrameError
 from tvau_runtime.pipeline import open_pipeline
 from tvau_runtime.types import Frame, Phase
 from tvau_runtime.video import VideoReader, listed_stamps
@@ -413,6 +413,17 @@ def test_workers_and_runs_are_killed_and_nothing_is_lost_or_scored_twice(ray_clu
 
 
 @pytest.mark.filterwarnings("default")
+def test_a_worker_that_the_cluster_has_no_room_for_is_refused():
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'tvau[archive]'")
+    from tvau_runtime.archive.cluster import Resources
+
+    there = Resources(cpus=2.0, gpus=0.0)
+    assert (there.room(1, 0), there.room(2, 0)) == (2, 1)
+    for cpus, gpus in ((4, 0), (1, 1.0)):
+        with pytest.raises(BackendError, match="there are 2 and 0"):
+            there.room(cpus, gpus)
+
+
 def test_what_is_not_there_is_one_clear_line(tmp_path, capsys, monkeypatch):
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'tvau[archive]'")
     out = str(tmp_path / "out")

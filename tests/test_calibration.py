@@ -146,6 +146,7 @@ def test_the_command_fits_measures_draws_and_leaves_the_model_alone_when_told_so
     [
         (["--model", "nothing"], "there is no model 'nothing'"),
         (["--clips", "3"], "whole number of at least 20, got '3'"),
+        (["--diagram", "out/reliability.pdf2"], "call it .png"),
     ],
 )
 def test_bad_arguments_are_told(arguments, message, capsys):

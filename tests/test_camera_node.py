@@ -1,5 +1,6 @@
 """The camera node over real DDS: files at their pace, once or again and again, live sources that come and go."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from tvau.camera import CameraNode
 from tvau.conversions import from_time
 from tvau.image_conversion import to_rgb
-from tvau_runtime import ConfigError, FrameError
+from tvau_runtime import ConfigError, FrameError, VideoReader
 
 FRAMES, FPS = 12, 20.0
 
@@ -157,6 +158,19 @@ def test_a_live_source_that_does_not_answer(camera):
     node = camera(source="rtsp", path="rtsp://127.0.0.1:9/none", retry_s=0.1)
     line = wait_for(lambda: logged(node, "cannot be opened"), "a warning")[0]
     assert "; trying again in 0." in line
+
+
+def test_a_live_source_that_is_called_a_file_is_refused(clip, monkeypatch):
+    """It would be paced by its stamps, which are of the clock: the first frame in some fifty years."""
+
+    class Live(VideoReader):
+        def __init__(self, *words, **named):
+            super().__init__(*words, **named)
+            self.info = dataclasses.replace(self.info, live=True)
+
+    monkeypatch.setattr("tvau.camera.VideoReader", Live)
+    with pytest.raises(ConfigError, match="set source to device or rtsp"):
+        CameraNode(parameter_overrides=[Parameter("source", value="file"), Parameter("path", value=str(clip))])
 
 
 def test_a_file_that_goes_away(camera, tmp_path):

@@ -19,7 +19,9 @@ from square_clip import FPS, FRAMES, SIZE
 from tvau_runtime.cli import main
 from tvau_runtime.commands import watch
 from tvau_runtime.commands.folder import FILES
+from tvau_runtime.commands.recorder import Recorder
 from tvau_runtime.errors import ModelError
+from tvau_runtime.types import Frame
 from tvau_runtime.video import VideoReader
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -252,6 +254,22 @@ def test_a_folder_of_other_files_is_left_alone(clip, flags, tmp_path, capsys):
     assert (folder / "report.html").read_text() != "mine"
     assert (folder / "cat.jpg").read_text() == "cat"
     assert main(["watch", clip, *flags, "--out", str(folder), "--max-frames", "5"]) == 0  # it is ours now
+
+
+def test_the_video_itself_is_never_written_over(clip, flags, tmp_path, capsys):
+    assert main(["watch", clip, *flags, "--out", "o", "--max-frames", "5"]) == 0
+    before = (tmp_path / "o" / "overlay.mp4").read_bytes()
+    assert "written over" in fails(capsys, "watch", str(tmp_path / "o" / "overlay.mp4"), *flags, "--out", "o")
+    assert (tmp_path / "o" / "overlay.mp4").read_bytes() == before
+
+
+@pytest.mark.parametrize("fps", [29.97002997, 66.6667, 119.873, 960.5])
+def test_an_overlay_of_any_rate_can_be_written(tmp_path, fps):
+    recorder = Recorder(tmp_path, fps)
+    recorder.add_frame(Frame(np.zeros((48, 64, 3), np.uint8), 0, "camera"))
+    facts = {"Run": {"frames": "1"}}
+    recorder.close(facts, source="x", thresholds=(0.9, 0.7), notice="")
+    assert (tmp_path / "overlay.mp4").stat().st_size > 0
 
 
 def test_results_stay_when_the_next_run_cannot_begin(clip, flags, tmp_path, capsys):

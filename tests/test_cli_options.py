@@ -51,7 +51,7 @@ def test_flags_win_over_the_file_and_the_file_over_defaults(tmp_path):
         ("events: [", "not valid YAML"),
         ("just words", "names and values"),
         ("events: {hot: 1}", "no setting 'events.hot'"),
-        ("events: 5", "no setting 'events'"),
+        ("events: 5", "events must hold names and values, got 5"),
         ("events: {on_threshold: warm}", "must be a float, got 'warm'"),
         ("prompts: {abnormal: fire}", "must be a list of texts"),
         ("prompts: {bad: [fire]}", "must hold only"),

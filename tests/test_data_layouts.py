@@ -326,6 +326,16 @@ def test_a_folder_without_splits_is_all_test(changed):
     assert data.clips[0].truth is None
 
 
+def test_two_videos_of_one_name_are_not_taken_for_one(changed):
+    folder = changed("folder")
+    video = next((folder / "test").glob("clip*.mp4"), None) or next((folder / "test").glob("clip*.avi"))
+    shutil.copy(video, video.with_suffix(".mkv"))
+    data = opened("folder", folder)
+    names = [clip.name for clip in data.clips]
+    assert len(set(names)) == len(names)
+    assert any("is left out" in problem and "has its name" in problem for problem in data.problems)
+
+
 def test_masks_and_boxes_go_together(changed):
     folder = changed("folder")
     (folder / "test" / "clip0003.txt").write_text("7,1,2,3,10,12\n")

@@ -83,6 +83,14 @@ def test_scores_of_frames_of_their_own(files):
     assert found["micro_auc"] is None and "0..1" in found["missing"]["micro_auc"] and found["rbdc"] > 0
 
 
+def test_scores_below_0_are_no_scores_of_frames(files):
+    for path in (files / "boxes").iterdir():
+        rows = [line.rsplit(",", 1) for line in path.read_text().splitlines()]
+        path.write_text("".join(f"{box},{float(score) - 5}\n" for box, score in rows))
+    found = figures("--labels", "labels")
+    assert found["micro_auc"] is None and "0..1" in found["missing"]["micro_auc"] and found["rbdc"] > 0
+
+
 @pytest.mark.parametrize(
     ("path", "text", "message"),
     [

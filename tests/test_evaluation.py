@@ -127,6 +127,39 @@ def test_a_stopped_run_goes_on_with_the_clips_that_are_missing(copies, pipeline,
         evaluate_clips(pipeline, clips, tmp_path / "stopped", {"data": "y"})
 
 
+def test_what_changed_between_two_runs_is_read_or_watched_anew(pipeline, tmp_path, capsys):
+    data, out = tmp_path / "data", tmp_path / "out"
+    data.mkdir()
+    rng = np.random.default_rng(0)
+    video = rng.integers(0, 256, (12, 64, 96, 3), np.uint8)
+    for name in ("a", "b"):
+        write_video(video, 4.0, data / f"{name}.avi")
+    (data / "a.txt").write_text("")
+    (data / "b.txt").write_text("0,2,1,1,20,20\n0,3,1,1,20,20\n")
+    given = ["--data", str(data), "--split", "test", "--out", str(out)]
+
+    def figures(*more):
+        assert evaluate.main([*given, *more]) == 0
+        return json.loads((out / "metrics.json").read_text())
+
+    first = figures()
+    assert (first["abnormal_frames"], first["regions"]) == (2, 2)
+    kept = {name: (out / "scores" / f"{name}.txt").stat().st_mtime_ns for name in ("a", "b")}
+    (data / "a.txt").write_text("0,5,1,1,20,20\n")
+    write_video(video[::-1, :, ::-1], 4.0, data / "b.avi")
+    second = figures()
+    assert (second["abnormal_frames"], second["regions"]) == (3, 3)
+    now = {name: (out / "scores" / f"{name}.txt").stat().st_mtime_ns for name in ("a", "b")}
+    assert now["a"] == kept["a"] and now["b"] != kept["b"]
+    (data / "b.avi").write_bytes(b"")
+    assert figures()["left_out"][0].startswith("b: ") and figures()["clips"] == 1
+    (data / "dialogues.jsonl").write_text(json.dumps({
+        "clip": "a", "anomalous": True, "turns": [{"question": "?", "answer": "Yes.", "field": "anomaly"}]
+    }) + "\n")  # fmt: skip
+    assert evaluate.main(given) == 2
+    assert "give another --out" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("more", [-3, 4])
 def test_what_has_no_label_or_no_frame_is_left_out_and_said(copies, pipeline, tmp_path, more):
     folder = shutil.copytree(copies("shanghaitech"), tmp_path / "copy")
@@ -150,6 +183,22 @@ def test_clips_without_labels_or_masks_are_left_out_and_said(copies, pipeline, t
     figures = evaluate_clips(pipeline, clips_of(folder, "ucsd"), tmp_path / "out", FACTS)
     assert figures["left_out"] == ["Test001: no masks, not counted in RBDC and TBDC", "Test004: no labels"]
     assert (figures["clips"], figures["abnormal_clips"]) == (3, 2)
+
+
+def test_so_many_clips_are_taken_evenly_over_the_split(copies, tmp_path):
+    given = ["--data", str(copies("folder")), "--split", "validation", "--out", str(tmp_path / "out"), "--clips", "2"]
+    every = open_data("folder", copies("folder")).split("validation")
+    assert evaluate.main(given) == 0
+    assert {path.stem for path in (tmp_path / "out" / "scores").iterdir()} == {every[0].name, every[-1].name}
+
+
+def test_where_nothing_can_be_written_is_told_in_a_line(copies, tmp_path, capsys):
+    given = ["--data", str(copies("folder")), "--split", "validation"]
+    (tmp_path / "file").write_text("mine")
+    assert evaluate.main([*given, "--out", str(tmp_path / "file")]) == 2
+    assert str(tmp_path / "file") in capsys.readouterr().err
+    assert evaluate.main([*given, "--json", str(tmp_path)]) == 2
+    assert "is a folder" in capsys.readouterr().err
 
 
 def test_published_tracks_take_the_place_of_those_from_masks(copies, pipeline, tmp_path):
@@ -185,7 +234,7 @@ def test_the_command_line(copies, tmp_path, capsys):
     assert (figures["data"], figures["split"], figures["clips"]) == ("folder", "validation", 2)
     assert json.loads((tmp_path / "copy.json").read_text())["rbdc"] == figures["rbdc"]
     pictures = {"roc.png", "scores.png", "worst.jpg"}
-    files = {"detections", "dialogues", "metrics.json", "scores", "settings.json", "tracks"}
+    files = {"detections", "dialogues", "metrics.json", "scores", "settings.json", "tracks", "watched.json"}
     assert {p.name for p in out.iterdir()} == files | pictures
     assert all(cv2.imread(str(out / name)) is not None for name in pictures)
 

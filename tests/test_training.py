@@ -18,9 +18,11 @@ from safetensors.torch import load_file
 
 import tvau_runtime
 from tvau_runtime.backends import open_backend
+from tvau_runtime.calibration import Calibration, Scale
 from tvau_runtime.chat import ANSWER_END
 from tvau_runtime.config import EngineConfig
 from tvau_runtime.errors import ConfigError
+from tvau_runtime.manifest import Manifest
 from tvau_runtime.tokenizer import TextTokenizer
 from tvau_training import evaluate, train
 from tvau_training import run as training_run
@@ -148,6 +150,27 @@ def test_frozen_features_are_computed_once_even_when_that_is_interrupted(recipe_
     assert written == [0, 1]
     assert max(kept) < min(pixels), "pixels are not saved with the features"
     assert not (tmp_path / "features").exists(), "they go when the stage ends"
+
+
+def test_a_finished_run_that_is_begun_again_keeps_what_was_fitted_to_it(recipe_file, unbroken, tmp_path):
+    run = shutil.copytree(unbroken, tmp_path / "run")
+    fitted = Calibration(score=Scale(1.5, 0.25))
+    manifest = Manifest.read(run / "checkpoint")
+    dataclasses.replace(manifest, calibration=fitted).save(run / "checkpoint")
+    with (run / "log.jsonl").open("a") as log:
+        log.write('{"stage": "gui')  # a line that was cut off
+    arguments = ["--recipe", str(recipe_file), "--out", str(run), "--workers", "0", "--device", "cpu"]
+    assert train.main(arguments) == 0
+    assert Manifest.read(run / "checkpoint").calibration == fitted
+    (run / "checkpoint" / "tvau.json").unlink()
+    assert train.main(arguments) == 0
+    assert Manifest.read(run / "checkpoint").calibration == Calibration()
+
+
+def test_where_a_run_cannot_be_written_is_told_in_a_line(recipe_file, tmp_path, capsys):
+    (tmp_path / "file").write_text("mine")
+    assert train.main(["--recipe", str(recipe_file), "--out", str(tmp_path / "file")]) == 2
+    assert "train: " in capsys.readouterr().err
 
 
 def test_a_run_with_other_settings_does_not_overwrite_an_unfinished_one(recipe_file, unbroken, capsys):

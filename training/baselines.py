@@ -24,7 +24,7 @@ from .data import Clip, DataSet
 from .evaluation import Seen, score_clips
 from .language import Heard, constant_answers, truths
 from .metrics import heatmap_boxes
-from .talks import Talk
+from .talks import Talk, digest
 
 __all__ = ["Autoencoder", "Constant", "measure_baselines", "mog2"]
 
@@ -59,7 +59,7 @@ def measure_baselines(
         detectors["constant"] = Constant(learned, talks)
     found = {}
     for name, detector in detectors.items():
-        facts = {"baseline": name, "data": data.name, "rate_hz": rate_hz}
+        facts = {"baseline": name, "data": data.name, "rate_hz": rate_hz, "dialogues_id": digest(talks)}
         found[name], _ = score_clips(detector, clips, out / name, facts, tracks)
     return found
 

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
@@ -141,6 +142,8 @@ def _report(name: str, scale: Scale, found: dict[str, Logits]) -> dict:
 
 def _run(options: argparse.Namespace) -> int:
     directory = find_model(options.model)
+    if options.diagram and not cv2.haveImageWriter(str(options.diagram)):
+        raise ConfigError(f"--diagram {options.diagram}: no kind of picture has such a name; call it .png")
     config = PipelineConfig(
         engine=EngineConfig(model=options.model, device=options.device),
         dialogue=DialogueConfig(max_new_tokens=1, contradictions="ignore", max_sessions=1),
@@ -151,6 +154,10 @@ def _run(options: argparse.Namespace) -> int:
         if options.test_clips:
             found["test"] = gather(pipeline, options.test_clips, options.split, options.test_seed)
     report = {name: _report(name, scale, found) for name, scale in scales.items()}
+    if options.dry_run:
+        print("\nnothing was written into the model")
+    else:
+        print("\nwritten: " + ", ".join(str(path) for path in save(directory, Calibration(**scales))))
     if options.diagram:
         shown = list(found.values())[-1]
         draw_reliability(options.diagram, [_panel(name, shown, scale) for name, scale in scales.items()])
@@ -159,10 +166,6 @@ def _run(options: argparse.Namespace) -> int:
         facts = {"model": options.model, "split": options.split, "clips": options.clips, "seed": options.seed}
         facts |= {"test_clips": options.test_clips, "test_seed": options.test_seed, **report}
         options.json.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-    if options.dry_run:
-        print("\nnothing was written into the model")
-    else:
-        print("\nwritten: " + ", ".join(str(path) for path in save(directory, Calibration(**scales))))
     return 0
 
 

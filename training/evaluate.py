@@ -16,6 +16,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tvau_runtime.artifact import Artifact
 from tvau_runtime.backends import find_model
 from tvau_runtime.calibration import Calibration
@@ -29,7 +31,7 @@ from tvau_training.drawn import measure
 from tvau_training.evaluation import evaluate_clips
 from tvau_training.language import FIGURES
 from tvau_training.make_world import APART, file_split
-from tvau_training.talks import DIALOGUES, read_talks
+from tvau_training.talks import DIALOGUES, digest, read_talks
 from tvau_training.world import UNTRAINED, anomalies
 
 EXAMPLES = """\
@@ -53,12 +55,16 @@ ON_DRAWN = ("patch_auroc", "step_auroc", "pointing_accuracy", "where_shown_accur
 def measure_data(pipeline: Pipeline, model: str, options: argparse.Namespace, out: Path | None) -> dict[str, Any]:
     """The figures of a data set's table."""
     data, split = _open_data(options)
-    clips = data.split(split)[: options.clips]
+    clips = data.split(split)
+    if options.clips is not None and options.clips < len(
+        clips
+    ):  # evenly over it: in some data sets normal ones come first
+        clips = [clips[round(i)] for i in np.linspace(0, len(clips) - 1, options.clips)]
     path = options.dialogues or data.root / DIALOGUES
     talks = read_talks(path) if path.is_file() or options.dialogues else []
     facts: dict[str, Any] = {"data": data.name, "root": str(data.root.resolve()), "split": options.split}
     facts |= {"model": model, "model_id": _model_id(model)}
-    facts |= {"dialogues": str(path) if talks else None, "unchecked": options.unchecked}
+    facts |= {"dialogues": str(path) if talks else None, "dialogues_id": digest(talks), "unchecked": options.unchecked}
     if options.named:
         facts["abnormal"] = list(pipeline.prompts().abnormal)
     named = "-named" if options.named else ""
@@ -183,6 +189,8 @@ def _check(options: argparse.Namespace) -> None:
         raise ConfigError("--seed is about clips of the world, not of a data set")
     if not options.data and (options.tracks or options.baselines or options.dialogues):
         raise ConfigError("--tracks, --baselines and --dialogues go with --data")
+    if options.json and options.json.is_dir():
+        raise ConfigError(f"--json {options.json} is a folder; give a file")
     if not options.data and not options.ablate and options.out:
         raise ConfigError("--out and --tracks go with --data; use --json FILE for figures of the world")
 
@@ -269,7 +277,16 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         _check(options)
         found = ablate(options) if options.ablate else evaluate(options.model, options)
-    except TvauError as error:
+        if options.ablate:
+            show(found, (*(ON_DATA if options.data else ON_DRAWN), *FIGURES))
+        else:
+            _tell(found)
+        if options.json:
+            options.json.parent.mkdir(parents=True, exist_ok=True)
+            world = {name: getattr(options, name) for name in ("split", "seed", "unchecked", "named")}
+            facts = {} if options.ablate else {"model": options.model, **({} if options.data else world)}
+            options.json.write_text(json.dumps({**facts, **found}, indent=2) + "\n", encoding="utf-8")
+    except (OSError, TvauError) as error:
         print(f"evaluate: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -278,15 +295,6 @@ def main(arguments: list[str] | None = None) -> int:
         )
         print(f"stopped; {kept}", file=sys.stderr)
         return 130
-    if options.ablate:
-        show(found, (*(ON_DATA if options.data else ON_DRAWN), *FIGURES))
-    else:
-        _tell(found)
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        world = {"split": options.split, "seed": options.seed, "unchecked": options.unchecked, "named": options.named}
-        facts = {} if options.ablate else {"model": options.model, **({} if options.data else world)}
-        options.json.write_text(json.dumps({**facts, **found}, indent=2) + "\n", encoding="utf-8")
     return 0
 
 

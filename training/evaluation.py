@@ -9,7 +9,8 @@ Per clip, once it is watched, OUT holds, in the field's formats, for its own eva
     dialogues/CLIP.jsonl   a line for each dialogue about it, if any: what was asked, the true answers, and those that came
 
 Frames count from 0, boxes are in pixels with inclusive maxima. All figures are read off these files, so that a run that was
-stopped goes on with the next clip. Knows no layout of data sets.
+stopped goes on with the next clip; what is true is read anew each time, and a clip whose video is another than it was is watched
+anew (`watched.json`). Knows no layout of data sets.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from scipy.ndimage import correlate1d, gaussian_filter1d
 from tqdm import tqdm
 
 from tvau_runtime.chat import QUESTION_ANOMALY, QUESTION_TARGET, QUESTION_TRAJECTORY
-from tvau_runtime.errors import ConfigError
+from tvau_runtime.errors import ConfigError, FrameError
 from tvau_runtime.pipeline import Pipeline
 from tvau_runtime.types import Step
 
@@ -99,9 +100,11 @@ def score_clips(
     tell apart; and what they rest on.
 
     facts: of the run, kept with the figures; OUT must not hold a run with others. tracks: a folder of published text files of
-    regions that take the place of those made from the masks. Raises `ConfigError` and what reading raises.
+    regions that take the place of those made from the masks. A clip that cannot be read is left out and named. Raises
+    `ConfigError`.
     """
     _settle(out, facts)
+    videos = _read_json(out / "watched.json")
     watched: list[Watched] = []
     heard: list[Heard] = []
     left_out: list[str] = []
@@ -109,12 +112,20 @@ def score_clips(
         if clip.truth is None:
             left_out.append(f"{clip.name}: no labels")
             continue
-        if not (out / "scores" / f"{clip.name}.txt").is_file():
-            _keep(detector(clip), clip, out)
-        watched.append(_gather(clip, out, tracks, left_out))
+        try:
+            video = _state(clip.source.path)
+            if videos.get(clip.name, video) != video or not (out / "scores" / f"{clip.name}.txt").is_file():
+                _keep(detector(clip), clip, out)
+                videos[clip.name] = video
+                with staged(out / "watched.json") as draft:
+                    draft.write_text(json.dumps(videos) + "\n", encoding="utf-8")
+            watched.append(_gather(clip, out, tracks, left_out))
+        except FrameError as error:
+            left_out.append(f"{clip.name}: {error}")
+            continue
         heard += _heard(clip, out, left_out)
     if not watched:
-        raise ConfigError("none of the clips has labels; there is nothing to evaluate")
+        raise ConfigError("; ".join(["there is nothing to evaluate", *left_out[:3]]))
     figures = {**facts, **_figures(watched), **language_figures(heard), "asked": len(heard), "left_out": left_out}
     with staged(out / "metrics.json") as draft:
         draft.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
@@ -123,12 +134,26 @@ def score_clips(
 
 def _settle(out: Path, facts: dict[str, Any]) -> None:
     path = out / "settings.json"
-    if path.is_file():
-        known = json.loads(path.read_text(encoding="utf-8"))
-        if known != facts:
-            raise ConfigError(f"{path} says {known}, not {facts}; give another --out")
+    known = _read_json(path)
+    if known and known != facts:
+        raise ConfigError(f"{path} says {known}, not {facts}; give another --out")
     with staged(path) as draft:
         draft.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except ValueError as error:
+        raise ConfigError(f"{path} is damaged ({error}); give another --out") from error
+
+
+def _state(path: Path) -> list[int] | None:
+    """What changes where a video is replaced: its size in bytes and when it was written; a folder's, where images come or go."""
+    if not path.exists():
+        return None
+    found = path.stat()
+    return [found.st_size, found.st_mtime_ns]
 
 
 def _watch(pipeline: Pipeline, clip: Clip, talks: Sequence[Talk]) -> Seen:
@@ -174,11 +199,10 @@ def _ask(pipeline: Pipeline, talk: Talk, stamps: dict[int, int], steps: Sequence
 def _keep(seen: Seen, clip: Clip, out: Path) -> None:
     """Writes a clip's files."""
     _save(out / "detections" / f"{clip.name}.txt", seen.detections)
-    regions = clip.regions()
-    if regions is not None:
-        _save(out / "tracks" / f"{clip.name}.txt", regions)
+    said = out / "dialogues" / f"{clip.name}.jsonl"
+    said.unlink(missing_ok=True)
     if seen.heard:
-        with staged(out / "dialogues" / f"{clip.name}.jsonl") as draft:
+        with staged(said) as draft:
             lines = [json.dumps(each if isinstance(each, str) else asdict(each)) for each in seen.heard]
             draft.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     _save(out / "scores" / f"{clip.name}.txt", seen.scores)  # last: with it, the clip is done
@@ -198,7 +222,7 @@ def _save(path: Path, rows: Sequence[Sequence[float]] | np.ndarray) -> None:
 
 
 def _gather(clip: Clip, out: Path, tracks: Path | None, left_out: list[str]) -> Watched:
-    """Reads a clip's files, and notes what does not fit together."""
+    """Reads a clip's files, writes its regions, and notes what does not fit together."""
     scores = read_rows(out / "scores" / f"{clip.name}.txt", 3)
     frames = scores[:, 0].astype(int)
     labels = clip.labels
@@ -211,11 +235,15 @@ def _gather(clip: Clip, out: Path, tracks: Path | None, left_out: list[str]) -> 
     frames = frames[scored]
     boxes = read_rows(out / "detections" / f"{clip.name}.txt", 6)
     mine = out / "tracks" / f"{clip.name}.txt"
+    masked = clip.regions()
+    if masked is not None:
+        _save(mine, masked)
     if tracks is not None:
         mine = tracks / f"{clip.name}.txt"
         if not mine.is_file() and labels.any():
             raise ConfigError(f"{mine} is missing, and {clip.name} is abnormal")
-    elif not mine.is_file():
+    elif masked is None:
+        mine.unlink(missing_ok=True)
         left_out.append(f"{clip.name}: no masks, not counted in RBDC and TBDC")
     regions = read_regions(mine) if mine.is_file() else np.zeros((0, 6)) if tracks is not None else None
     return Watched(

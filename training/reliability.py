@@ -29,8 +29,8 @@ def draw_reliability(path: Path, panels: list[tuple[str, list[Bin], list[Bin]]])
     for number, (title, before, after) in enumerate(panels):
         _draw(image, (MARGIN + number * step, TOP), title, before, after)
     path.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(path), image):
-        raise ConfigError(f"{path} cannot be written")
+    if not cv2.haveImageWriter(str(path)) or not cv2.imwrite(str(path), image):
+        raise ConfigError(f"{path} cannot be written as a picture")
 
 
 def _draw(image: np.ndarray, corner: tuple[int, int], title: str, before: list[Bin], after: list[Bin]) -> None:

@@ -20,12 +20,13 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from tvau_runtime.backends.base import ModelSpec
-from tvau_runtime.errors import ConfigError
-from tvau_runtime.manifest import CLIP_MEAN, CLIP_STD
+from tvau_runtime.errors import ConfigError, ModelError
+from tvau_runtime.manifest import CLIP_MEAN, CLIP_STD, Manifest
 from tvau_runtime.model import checkpoint
 from tvau_runtime.tokenizer import TextTokenizer
 
 from .batches import ClipData, batches
+from .data.writers import staged
 from .features import FeatureStore, Piece
 from .machines import Machines, Stop, unsynchronised
 from .recipe import Recipe, StageSettings
@@ -276,9 +277,11 @@ class Run:
 
         # What a run that broke off noted behind the step that it was saved at goes.
         path = self.out / "log.jsonl"
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        lines = [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]  # the last may be cut off
         lines = [line for line in lines if line["stage"] != name or line["step"] <= step]
-        path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+        with staged(path) as draft:
+            draft.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
         board = SummaryWriter(str(self.out / "tensorboard" / name), purge_step=step + 1)
         with path.open("a", encoding="utf-8") as log, contextlib.closing(board):
 
@@ -315,7 +318,7 @@ class Run:
             "recipe": self.state["recipe"],
         }
         directory = self.out / "checkpoint"
-        if self.machines.main:
+        if self.machines.main and not self._is_published(directory, facts):
             if "rae" not in self.state["done"]:
                 self.start.copy_adapter(directory, fits="language" not in self.state["done"])
             manifest = dataclasses.replace(self.manifest, training=facts)
@@ -323,6 +326,16 @@ class Run:
             checkpoint.save(self.model, manifest, self.tokenizer_file, directory, dtype=stored)
         self.machines.wait()
         return directory
+
+    @staticmethod
+    def _is_published(directory: Path, facts: dict[str, Any]) -> bool:
+        """Whether these weights lie there, whole: a finished run that is begun again leaves what was fitted to them since."""
+        try:
+            found = Manifest.read(directory)
+            found.verify(directory)
+        except ModelError:
+            return False
+        return {**found.training, "command": ""} == {**facts, "command": ""}
 
     def _write(self) -> None:
         if self.machines.main:

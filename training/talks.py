@@ -7,7 +7,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from tvau_runtime.errors import ConfigError
 
 from .world import Turn
 
-__all__ = ["DIALOGUES", "Talk", "read_talks"]
+__all__ = ["DIALOGUES", "Talk", "digest", "read_talks"]
 
 DIALOGUES = "dialogues.jsonl"
 
@@ -34,11 +36,12 @@ class Talk:
 def read_talks(path: Path) -> list[Talk]:
     """All lines of a `dialogues.jsonl`. Raises `ConfigError` naming the line that does not fit."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        # Not splitlines(): an answer may hold a separator of Unicode's, which is none of JSON lines.
+        text = path.read_text(encoding="utf-8")
+        lines = text.removesuffix("\n").split("\n") if text else []
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
-            f"the stage rae needs dialogues, and {path} cannot be read: {error}; make_world.py and annotate/ write it, and "
-            "--stage ahd does without"
+            f"the dialogues {path} cannot be read: {error}; make_world.py and annotate/ write such"
         ) from error
     talks = []
     for number, line in enumerate(lines, start=1):
@@ -61,3 +64,8 @@ def read_talks(path: Path) -> list[Talk]:
             said = f"{error} is missing" if isinstance(error, KeyError) else error
             raise ConfigError(f"{path}, line {number} is no dialogue: {said}") from error
     return talks
+
+
+def digest(talks: Sequence[Talk]) -> str | None:
+    """Tells dialogues apart by what they say; None of none."""
+    return hashlib.sha256(repr(list(talks)).encode()).hexdigest()[:16] if talks else None

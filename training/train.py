@@ -110,7 +110,7 @@ def main(arguments: list[str] | None = None) -> int:
         if machines is None or machines.main:
             print("stopped; the run is saved, and the same command goes on from here", file=sys.stderr)
         return 130
-    except TvauError as error:
+    except (OSError, TvauError) as error:
         print(f"train: {error}", file=sys.stderr)
         return 2
     finally:

@@ -44,6 +44,11 @@ class Footage:
     def talks(self, least: int) -> list[Talk]:
         """Its dialogues. least: frames of a window. Raises `ConfigError` where there are none, and where one about these clips
         has fewer."""
+        if not self.dialogues.is_file():
+            raise ConfigError(
+                f"the stage rae needs dialogues, and there is no {self.dialogues}; make_world.py and annotate/ write it, and "
+                "--stage ahd does without"
+            )
         talks, there = read_talks(self.dialogues), {clip.name for clip in self.clips}
         for talk in talks:
             if talk.clip in there and talk.frames is not None and len(talk.frames) < least:

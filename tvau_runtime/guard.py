@@ -57,13 +57,14 @@ _AT: dict[str, Place] = {name: (r, c) for r, names in enumerate(PLACES) for c, n
 
 _MIDDLE = r"middle|cent(?:er|re)"
 _OF_THE_IMAGE = r"(?:the\s+|this\s+|an?\s+)?(?:image|frame|picture|video|scene|view|screen|camera)\b"
+_OF_ANOTHER = r"(?:lane|hand|arm|leg|shoulder|knee|shoe|ear|eye)s?|foot|feet"
 _PLACE = re.compile(
-    rf"\bthe\s+(?:(?P<down>top|upper|bottom|lower|{_MIDDLE})(?:[\s-]+(?P<right>left|right|{_MIDDLE}))?|(?P<side>left|right))\b"
-    rf"(?!\s+(?:(?:side\s+|part\s+|end\s+)?of\s+(?!{_OF_THE_IMAGE})|is\b|are\b|lanes?\b|hands?\b|arms?\b|legs?\b))",
+    rf"\bthe\s+(?:(?P<down>top|upper|bottom|lower|{_MIDDLE})(?:[\s-]+(?P<right>left|right|{_MIDDLE})|(?![\s-]+(?:left|right|{_MIDDLE})\b))"
+    rf"|(?P<side>left|right))\b(?!\s+(?:(?:side\s+|part\s+|end\s+)?of\s+(?!{_OF_THE_IMAGE})|is\b|are\b|{_OF_ANOTHER}\b))",
     re.IGNORECASE,
 )
 """Only behind "the", so that whoever "left the room" is not taken for a place; nor "the middle of the road", "the right of the
-car" and "the top is white", which are none of the image's."""
+car", "the right shoulder" and "the top is white", which are none of the image's; and never half of "the bottom right"."""
 _THIRDS = {"top": 0, "upper": 0, "left": 0, "bottom": 2, "lower": 2, "right": 2}
 """All other words are for the one in the middle."""
 
@@ -80,12 +81,23 @@ _NOTHING = re.compile(
 )
 _YES_OR_NO = re.compile(r"\W*(yes|no)\b", re.IGNORECASE)
 
-_ORIGIN = re.compile(r"\bwhere\b.*\b(from|come|came|start\w*|beg[ia]n\w*|enter\w*|appear\w*|first)\b", re.IGNORECASE)
+_ORIGIN = re.compile(
+    r"\bwhere\b.*\b(from|come|came|start\w*|beg[ia]n\w*|enter\w*|appeared|did\b.*\bappear|first)\b", re.IGNORECASE
+)
 _END = re.compile(r"\bwhere\b.*\b(go|goes|went|gone|end\w*|stop\w*|leave\w*|last|now)\b", re.IGNORECASE)
 _WAY = re.compile(
     r"\b(trajector\w*|movements?|path|route|from where to where|(how|where) (does|do|did|is|was) (\w+ ){1,3}mov\w*)\b",
     re.IGNORECASE,
 )
+_GOES = re.compile(
+    r"\b(mov\w*|go|goes|going|went|gone|head(?:s|ed|ing)|walk\w*|runs?|running|ran|rid(?:e|es|ing)|rode|driv\w*|drove|turn\w*)\b",
+    re.IGNORECASE,
+)
+_AT_A_TIME = re.compile(
+    r"\b(from|com(?:e|es|ing)|came|enter\w*|leav\w*|appear\w*|end\w*|start\w*|beg[ia]n\w*|stop\w*|now|first|last)\b",
+    re.IGNORECASE,
+)
+"""Of somewhere along the way, not of anywhere on it."""
 _BESIDE = rf"(?![\s-]*(?:left|right|{_MIDDLE}|of)\b)"
 """Not "to the top left", which is a place, nor "to the left of the car"."""
 _DIRECTIONS = [
@@ -142,6 +154,8 @@ def _place(question: str, text: str, evidence: Evidence) -> Iterator[Finding]:
     shown = ", ".join(dict.fromkeys((evidence.place, *evidence.places)))
     begins = _YES_OR_NO.match(text)
     asked = _places(question)
+    if asked and begins and (_GOES.search(question) or _AT_A_TIME.search(question)):
+        return
     if asked and begins:
         yes = begins[1].lower() == "yes"
         if yes != any(place.holds(at) for place in asked for at in was_at):
@@ -156,7 +170,15 @@ def _place(question: str, text: str, evidence: Evidence) -> Iterator[Finding]:
 def _movement(question: str, text: str, evidence: Evidence) -> Iterator[Finding]:
     first, last = _ends(evidence)
     way, places = way_words(first, last), _places(text)
-    if _nothing(evidence) or _places(question):
+    moved = (last[0] - first[0], last[1] - first[1])
+    if _nothing(evidence):
+        return
+    if (begins := _YES_OR_NO.match(text)) and _GOES.search(question):
+        yes = begins[1].lower() == "yes"
+        for axis, sign, words in _DIRECTIONS:
+            if (said := words.search(question)) and moved[axis] and yes != (moved[axis] * sign > 0):
+                yield Finding(Contradiction("movement", f"{begins[1]}: {said[0]}", way), "No" if yes else "Yes")
+    if _places(question):
         return
     if _WAY.search(question) and places and (len(places) > 1 or not _moves(text)):
         if (places[0].exact, places[-1].exact) != (first, last):
@@ -168,7 +190,6 @@ def _movement(question: str, text: str, evidence: Evidence) -> Iterator[Finding]
             shown = PLACES[at[0]][at[1]]
             yield Finding(Contradiction("movement", place.words, shown), f"{text[: place.start]}the {shown}")
     else:
-        moved = (last[0] - first[0], last[1] - first[1])
         for axis, sign, words in _DIRECTIONS:
             if (said := words.search(text)) and moved != (0, 0) and moved[axis] * sign <= 0:
                 yield Finding(Contradiction("movement", said[0], way), way)

@@ -110,6 +110,7 @@ class StreamWorker:
         self._load = LoadGauge(
             pipeline.geometry.process_rate_hz, pipeline.geometry.most_halvings, now_s=time.monotonic()
         )
+        self._halvings = 0
         self._changed = threading.Condition()
         self._order = threading.RLock()  # one update at a time, from either thread
         self._describer = EventDescriber(self._describe, self._tell_described, self._order)
@@ -249,14 +250,16 @@ class StreamWorker:
 
     def _set_rate(self) -> None:
         halvings = self._load.halvings
+        slower = halvings > self._halvings
+        self._halvings = halvings
         self._pipeline.halve(halvings)
         geometry = self._pipeline.geometry
         log.log(
-            logging.WARNING if halvings else logging.INFO,
+            logging.WARNING if slower else logging.INFO,
             "the sampling rate is now %g of %g frames per second and camera: the model %s",
             geometry.rate_hz(halvings),
             geometry.process_rate_hz,
-            "does not keep up" if halvings else "keeps up again",
+            "does not keep up" if slower else "has time again" if halvings else "keeps up again",
         )
 
     def _waiting(self, name: str) -> Iterator[Frame]:

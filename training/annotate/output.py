@@ -50,6 +50,12 @@ class Writer:
         self.counts["clips"] += 1
         self.counts["clips shorter than a window"] += len(result.shots) < self.settings.window
 
+    def discard(self) -> None:
+        """Leaves what the folder held before."""
+        for file, draft in zip(self._files, self._drafts, strict=True):
+            file.close()
+            draft.unlink()
+
     def close(self, summary: dict[str, Any]) -> None:
         """Gives the files their names, what is there by now being all, and adds the summary."""
         for file, draft, name in zip(self._files, self._drafts, FILES, strict=True):

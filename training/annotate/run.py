@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
+import json
 import os
 import sys
 from collections import Counter
@@ -74,8 +75,8 @@ def annotate(
     clips: Sequence[Clip], annotator: Annotator, out: Path, settings: Settings, *,
     cache: Path | None = None, max_pixels: int = 1280 * 28 * 28, attempts: int = 3, show: int = 20, source: str = "",
 ) -> dict[str, Any]:  # fmt: skip
-    """Annotates clips into a folder and returns the summary. What was done is written when it is interrupted or fails, too; then
-    the exception goes on.
+    """Annotates clips into a folder and returns the summary. What was done is written when it is interrupted or fails, too,
+    unless the folder holds more of a run before; then the exception goes on.
 
     cache: where answers are kept, `answers` in the folder by default. show: clips on the page for review. A clip that cannot be
     read is left out and named. Raises `BackendError` where the annotator is gone.
@@ -87,7 +88,8 @@ def annotate(
     found: Counter[str] = Counter()
     refinement: Counter[str] = Counter()
     damaged: dict[str, str] = {}
-    progress = Progress(sum(len(sampled(clip, settings.rate_hz)) for clip in clips), asker)
+    progress = Progress(sum(_frames(clip, settings) for clip in clips), asker)
+    whole = False
     try:
         for number, clip in enumerate(clips):
             try:
@@ -100,6 +102,7 @@ def annotate(
             writer.add(result)
             found += count(result.findings)
             refinement += result.refinement
+        whole = True
     finally:
         progress.close()
         extractor.close()
@@ -113,9 +116,29 @@ def annotate(
             "written": dict(writer.counts),
             "cost": vars(asker.cost),
         }
-        writer.close(summary)
-        _write_review(out, source, sheets, summary, settings)
+        if whole or writer.counts["clips"] >= (before := _annotated(out)):
+            writer.close(summary)
+            _write_review(out, source, sheets, summary, settings)
+        else:
+            writer.discard()
+            print(f"\n{out} keeps what a run before wrote, of {before} clips", file=sys.stderr)
     return summary
+
+
+def _frames(clip: Clip, settings: Settings) -> int:
+    """How many are asked about; of one that cannot be read, none."""
+    try:
+        return len(sampled(clip, settings.rate_hz))
+    except FrameError:
+        return 0
+
+
+def _annotated(out: Path) -> int:
+    """Of how many clips the folder holds the annotations."""
+    try:
+        return int(json.loads((out / "summary.json").read_text(encoding="utf-8"))["clips"]["annotated"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
 
 
 def _write_review(out: Path, source: str, sheets: list[Sheet], summary: dict[str, Any], settings: Settings) -> None:
@@ -224,7 +247,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"annotate: {problem}", file=sys.stderr)
         clips = _choose(data.clips, options)
         if options.count:
-            frames = sum(len(sampled(clip, settings.rate_hz)) for clip in clips)
+            frames = sum(_frames(clip, settings) for clip in clips)
             print(
                 f"{len(clips)} clips, {frames} frames at {settings.rate_hz:g} Hz, and the abnormal ones a second time"
             )
@@ -237,7 +260,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nstopped; all answers are kept, and the same command goes on from here", file=sys.stderr)
         return 130
-    except TvauError as error:
+    except (OSError, TvauError) as error:
         print(f"annotate: {error}", file=sys.stderr)
         return 2
     finally:

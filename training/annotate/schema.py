@@ -11,7 +11,16 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import json_repair
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+)
 
 __all__ = ["MAX_TARGETS", "AnswerError", "FrameAnswer", "Parsed", "TargetAnswer", "parse_answer"]
 
@@ -20,7 +29,13 @@ MAX_TARGETS = 64
 OVERHANG = 0.05
 """A box may reach this part of the image's side out of it, and is cut to it; one that reaches further is not believed."""
 
-_Words = Annotated[str, StringConstraints(strip_whitespace=True, to_lower=True, min_length=1, max_length=200)]
+
+def _on_one_line(text: object) -> object:
+    return " ".join(text.split()) if isinstance(text, str) else text
+
+
+_Said = Annotated[str, BeforeValidator(_on_one_line), StringConstraints(to_lower=True, max_length=200)]
+_Words = Annotated[_Said, StringConstraints(min_length=1)]
 
 
 class AnswerError(ValueError):
@@ -57,7 +72,7 @@ class FrameAnswer(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    environment: Annotated[str, StringConstraints(strip_whitespace=True, to_lower=True, max_length=200)] = ""
+    environment: _Said = ""
     targets: list[TargetAnswer] = Field(max_length=MAX_TARGETS)
 
 

@@ -103,6 +103,7 @@ def find(folder: Path) -> bool:
 def load(root: Path) -> DataSet:
     """All videos; those in no folder of a split are of the split test."""
     clips, problems = [], []
+    named: dict[str, Path] = {}
     for folder, split in [*((root / split, split) for split in SPLITS), (root, "test")]:
         videos = videos_in(folder)
         masks = {p.stem.removesuffix(MASK_MARK): p for p in videos if p.stem.endswith(MASK_MARK)}
@@ -110,6 +111,10 @@ def load(root: Path) -> DataSet:
             if path in masks.values():
                 continue
             name = path.stem if folder == root else f"{split}_{path.stem}"
+            if name in named:
+                problems.append(f"{path} is left out: {named[name]} has its name {name!r}; call one of them otherwise")
+                continue
+            named[name] = path
             text = path.with_suffix(".txt")
             boxes = BoxTruth(text) if text.is_file() else None
             truth = MaskVideoTruth(masks[path.stem], boxes) if path.stem in masks else boxes

@@ -63,9 +63,15 @@ class Resources:
     gpus: float
 
     def room(self, cpus: float, gpus: float) -> int:
-        """How many workers that take so much each there is room for, at least 1."""
-        places = min(self.cpus // cpus, self.gpus // gpus if gpus else self.cpus // cpus)
-        return max(int(places), 1)
+        """How many workers that take so much each there is room for. Raises `BackendError` where there is none for one, which
+        Ray would wait for without a word."""
+        places = int(min(self.cpus // cpus, self.gpus // gpus if gpus else self.cpus // cpus))
+        if not places:
+            raise BackendError(
+                f"a worker takes {cpus:g} CPUs and {gpus:g} GPUs, and there are {self.cpus:g} and {self.gpus:g}: give a smaller "
+                "--threads or --gpus-per-worker, or the --address of a larger cluster"
+            )
+        return places
 
 
 @contextlib.contextmanager
@@ -73,11 +79,12 @@ def cluster(address: str, workers: int, cpus: int) -> Iterator[Resources]:
     """Connects to the cluster at an address; without one, starts one on this machine, which ends with this process.
 
     workers, cpus: a local cluster has room for so many of so many CPUs, also where the machine has fewer; 0 workers take what
-    the machine has. Raises `BackendError` where there is no cluster.
+    the machine has, or so many CPUs. Raises `BackendError` where there is no cluster.
     """
     settings: dict[str, Any] = {"address": address or "local", "log_to_driver": False, "logging_level": logging.ERROR}
     if not address:
-        settings |= {"num_cpus": workers * cpus or None, "include_dashboard": False}
+        few = cpus > (os.cpu_count() or 1)
+        settings |= {"num_cpus": workers * cpus or (cpus if few else None), "include_dashboard": False}
         settings |= {"object_store_memory": OBJECT_STORE_BYTES}
     try:
         ray.init(**settings)

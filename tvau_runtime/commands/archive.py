@@ -157,8 +157,9 @@ class _Archive:
             waiting = progress.waiting()
             if not waiting:
                 return
+            places = resources.room(engine.threads, self._args.gpus_per_worker)
             workers = Workers(
-                self._args.workers or resources.room(engine.threads, self._args.gpus_per_worker),
+                self._args.workers or places,
                 cpus=engine.threads,
                 gpus=self._args.gpus_per_worker,
             )

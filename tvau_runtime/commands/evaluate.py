@@ -73,6 +73,8 @@ def run(args: argparse.Namespace) -> int:
         reasons |= dict.fromkeys(("micro_auc", "macro_auc"), "they need --labels")
     elif not all(((each >= 0) & (each <= 1)).all() for each in given.scores):
         reasons |= dict.fromkeys(("micro_auc", "macro_auc"), "scores of frames are not all within 0..1")
+    elif not args.scores and any((each[:, 5] < 0).any() for each in given.boxes):
+        reasons |= dict.fromkeys(("micro_auc", "macro_auc"), "scores of boxes are not all within 0..1")
     else:
         of_frames = frame_scores([each > 0 for each in given.labels], given.scores)
         figures |= {"micro_auc": of_frames.micro, "macro_auc": of_frames.macro}

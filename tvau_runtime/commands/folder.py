@@ -18,8 +18,9 @@ MADE_BY = "tvau watch"
 """In run.json: the folder is ours and may be written anew."""
 
 
-def check_folder(folder: Path, *, force: bool) -> None:
-    """Raises `ConfigError` for a folder that holds what is not ours, unless `force`. Changes nothing."""
+def check_folder(folder: Path, source: str, *, force: bool) -> None:
+    """Raises `ConfigError` for a folder that holds what is not ours, unless `force`, and for one in which the video that is to be
+    watched would be written over. Changes nothing."""
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"--out must be a folder, but {folder} is a file")
     if folder.exists() and any(folder.iterdir()) and not force and not _is_ours(folder):
@@ -27,6 +28,9 @@ def check_folder(folder: Path, *, force: bool) -> None:
             f"{folder} is not empty and was not written by tvau; name another folder with --out, or use --force to "
             f"write {', '.join(FILES)} into it"
         )
+    for name in FILES:
+        if Path(source).is_file() and (folder / name).exists() and Path(source).samefile(folder / name):
+            raise ConfigError(f"{source} would be written over by the result; name another folder with --out")
 
 
 def prepare_folder(folder: Path) -> None:

@@ -126,8 +126,10 @@ def _read_yaml(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     prompts = _read_prompts(path, content.pop("prompts", None) or {})
     values: dict[str, Any] = {}
     for name, value in content.items():
-        if name in GROUPS and isinstance(value, dict):
-            values |= {f"{name}.{inner}": entry for inner, entry in value.items()}
+        if name in GROUPS:
+            if not isinstance(value, dict | None):
+                raise ConfigError(f"{path}: {name} must hold names and values, got {value!r}")
+            values |= {f"{name}.{inner}": entry for inner, entry in (value or {}).items()}
         else:
             values[str(name)] = value
     try:

@@ -180,7 +180,10 @@ class Recorder:
 
     def _open_video(self, width: int, height: int) -> None:
         path = self._folder / "overlay.mp4"
-        self._video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), self._fps, (width, height))
+        fps = self._fps  # MPEG-4 counts time in at most 65535 parts of a second
+        if fps > 60:
+            fps = round(fps, 2) if fps < 600 else round(fps)
+        self._video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, (width, height))
         self._video_size = (width, height)
         if not self._video.isOpened():
             raise FrameError(f"{path} cannot be written: this OpenCV has no encoder for MPEG-4 video in mp4 files")

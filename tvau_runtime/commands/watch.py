@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--max-frames must be at least 1, got {args.max_frames}")
     with VideoReader(args.video) as reader:
         folder = Path(args.out) if args.out else Path("out") / _name_of(args.video)
-        check_folder(folder, force=args.force)  # before the model is loaded, which takes a while
+        check_folder(folder, args.video, force=args.force)  # before the model is loaded, which takes a while
         with open_with_prompts(config, prompts) as pipeline:
             prepare_folder(folder)
             reader.renew()

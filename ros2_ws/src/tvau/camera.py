@@ -20,7 +20,7 @@ from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CompressedImage, Image
 
-from tvau_runtime import Frame, FrameError, VideoReader
+from tvau_runtime import ConfigError, Frame, FrameError, VideoReader
 
 from .camera_config import CameraConfig
 from .conversions import header
@@ -72,6 +72,11 @@ class CameraNode(Node):
 
     def _open(self) -> VideoReader:
         reader = VideoReader(self.config.uri, frame_id=self._frame_id)
+        if reader.info.live and not self.config.live:  # its stamps are of the clock, and no times within a file
+            reader.close()
+            raise ConfigError(
+                f"{self.config.uri} is live, and source {self.config.source} is not; set source to device or rtsp"
+            )
         height, width = self._size(reader.info.size)
         rate = self.config.rate_hz or reader.info.fps
         self.get_logger().info(
@@ -85,7 +90,7 @@ class CameraNode(Node):
                 self._play_live()
             else:
                 self._play_file(reader or self._open())
-        except FrameError as error:
+        except (ConfigError, FrameError) as error:
             self.get_logger().error(str(error))
             self.exit_code = 1
         self.get_logger().info(f"{self.sent} frames were published")
