@@ -322,7 +322,7 @@ def test_clips_that_cannot_be_read_are_named_even_by_another_process(recipe, spe
         (["--data", "ubnormal", "DATA", "--one-shot", "NORMAL", "--start", "START"], "nothing|none of 1 clips"),
         (
             ["--data", "ubnormal", "DATA", "--start", "START", "--stage", "rae", "--dialogues", "no.jsonl"],
-            "no.jsonl cannot",
+            "there is no no.jsonl",
         ),
         (["--stage", "rae"], "needs backbone and language and ahd to be run first, or a --start"),
         (["--start", "nobody"], "there is no model 'nobody'"),

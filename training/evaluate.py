@@ -214,7 +214,11 @@ def _parser() -> argparse.ArgumentParser:
         "be left out",
     )
     parser.add_argument("--device", default="auto", help="cpu, cuda or auto (default: auto)")
-    parser.add_argument("--clips", type=int, help="how many clips (default: 200 of the world, all of a data set)")
+    parser.add_argument(
+        "--clips",
+        type=int,
+        help="how many clips (default: 200 of the world, all of a data set; so many evenly over its split)",
+    )
     parser.add_argument(
         "--split",
         default="test",
