@@ -92,6 +92,9 @@ def trace(graph: Graph, backbone: torch.nn.Module, weights: Weights) -> ir.Model
             model.graph.initializers[name].const_value = tensor
     _fold_layouts(model)
     optimizer.optimize_ir(model, inline=False)
+    passes.ClearMetadataAndDocStringPass()(
+        model
+    )  # the exporter notes for each node where in whose folders its code lies
     return model
 
 

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ import onnxruntime as ort
 from safetensors.torch import load_file, save_file
 from transformers import DynamicCache
 
+import tvau_runtime
 from tvau_export import to_onnx
 from tvau_export.evidence import CHECK, labelled_clips
 from tvau_export.graphs import Decoder
@@ -250,6 +252,14 @@ def test_the_engine_opens_the_size_that_is_asked_for(exported, tiny):
     for model, there in ((exported, "56x84, 84x84"), (tiny, "56x84")):
         with pytest.raises(ConfigError, match=rf"one of those that the model has \({there}\), got '56x56'"):
             open_backend(EngineConfig(model=str(model), size="56x56"))
+
+
+def test_no_graph_tells_of_the_machine_that_it_was_made_on(exported):
+    shipped = Path(tvau_runtime.__file__).parent / "assets" / "tvau-tiny" / "onnx"
+    graphs = [*exported.glob("*.onnx"), *shipped.glob("*.onnx")]
+    assert len(graphs) >= 6
+    for path in graphs:
+        assert b'.py", line' not in path.read_bytes(), path
 
 
 @pytest.mark.parametrize("grid", [(4, 6), (6, 6), (5, 7), (10, 18), (16, 28), (3, 3)])
